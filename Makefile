@@ -1,0 +1,71 @@
+# VAE Cats. Options are Hydra's, typed as they are: make train data=cats model.latent_dim=64
+# Variables of this file are in UPPER CASE and do not reach Hydra.
+
+PYTHON ?= python3
+VENV   ?= .venv
+
+ARGS   ?=
+
+RUN     := $(VENV)/bin/python -m
+STAMP   := $(VENV)/.requirements
+
+# Every name=value of the command line but the three above, quoted for the shell as it was typed.
+quote    = '$(subst ','\'',$(1))'
+typed    = $(if $(filter command,$(origin $(1))),$(call quote,$(1)=$(value $(1))))
+OPTIONS := $(foreach name,$(sort $(filter-out PYTHON VENV ARGS,$(.VARIABLES))),$(call typed,$(name)))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo data train predict test lint format docs docs-serve requirements clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## bring the virtual environment up to date (every target does)
+
+# The stamp is as new as the last installation. uv is taken from the PATH, else installed into the environment.
+$(STAMP): requirements.txt requirements_dev.txt pyproject.toml
+	@echo "setting up $(VENV)"
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@command -v uv >/dev/null || $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@PATH="$(PATH):$(abspath $(VENV))/bin" uv pip install --quiet --python $(VENV)/bin/python \
+		-r requirements.txt -r requirements_dev.txt
+	@PATH="$(PATH):$(abspath $(VENV))/bin" uv pip install --quiet --python $(VENV)/bin/python --no-deps -e .
+	@touch $@
+
+demo: $(STAMP) ## the whole job on drawn cats: draw, align, train, sample
+	@$(RUN) vae.train_model experiment=demo $(OPTIONS)
+
+data: $(STAMP) ## photos to aligned faces: make data data=cats
+	@$(RUN) vae.data.make_dataset $(OPTIONS)
+
+train: $(STAMP) ## train a model: make train data=cats model.latent_dim=64 regularizer.beta=4
+	@$(RUN) vae.train_model $(OPTIONS)
+
+predict: $(STAMP) ## new cats from the latest run: make predict num_images=64 seed=7
+	@$(RUN) vae.predict_model $(OPTIONS)
+
+test: $(STAMP) ## run the tests
+	@$(RUN) pytest $(ARGS)
+
+lint: $(STAMP) ## check the style
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+
+format: $(STAMP) ## mend the style
+	@$(RUN) ruff check --fix .
+	@$(RUN) ruff format .
+
+docs: $(STAMP) ## build the documentation into docs/site
+	@$(RUN) mkdocs build --strict --quiet --config-file docs/mkdocs.yml
+
+docs-serve: $(STAMP) ## read the documentation in a browser
+	@$(RUN) mkdocs serve --config-file docs/mkdocs.yml
+
+requirements: ## compile requirements*.txt from the ranges in pyproject.toml (needs uv)
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 pyproject.toml -o requirements.txt
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev pyproject.toml -c requirements.txt \
+		-o requirements_dev.txt
+
+clean: ## remove caches and the built documentation, no data and no models
+	rm -rf .pytest_cache .ruff_cache docs/site
+	find vae tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+import torch
+
+from vae.data.augment import Augmentation
+from vae.data.datamodule import FaceDataModule, Faces, Shuffle, to_pictures
+from vae.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def datamodule(drawn, composed):
+    from pathlib import Path
+
+    data = composed("train", *drawn).data
+    module = FaceDataModule(Path(data.processed_dir) / data.name, image_size=32, batch_size=16)
+    module.prepare_data()
+    module.setup()
+    return module
+
+
+def test_splits_are_disjoint_and_complete(datamodule):
+    rows = np.concatenate([faces.rows for faces in datamodule.splits.values()])
+    assert sorted(rows) == list(range(60)) and all(len(faces) for faces in datamodule.splits.values())
+
+
+def test_batches(datamodule):
+    loader = datamodule.train_dataloader()
+    batches = list(loader)
+    assert len(batches) == len(loader) == len(datamodule.splits["train"]) // 16
+    assert all(batch.shape == (16, 32, 32, 3) and batch.dtype == torch.uint8 for batch in batches)
+    x = datamodule.on_after_batch_transfer(batches[0], 0)
+    assert x.shape == (16, 3, 32, 32) and x.dtype == torch.float32 and -1 <= x.min() < x.max() <= 1
+
+
+def test_an_epoch_shows_every_face_once_mirrored_or_not():
+    order = Shuffle(1000, flip=0.5, seed=0)
+    first, again = list(order), list(order)
+    order.set_epoch(1)
+    second = list(order)
+    assert first == again and first != second
+    assert sorted(index % 1000 for index in first) == list(range(1000))
+    assert 400 < sum(index >= 1000 for index in first) < 600
+    assert max(Shuffle(1000, flip=0.0, seed=0)) == 999
+
+
+def test_mirrored_faces_come_after_the_others():
+    faces = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1).repeat(3, axis=3)
+    split = Faces(faces, faces + 100, rows=np.array([1, 3, 4]))
+    assert split.__getitems__([2, 0, 3, 5])[:, 0, 0, 0].tolist() == [4, 1, 101, 104]
+
+
+def test_pictures_in_order(datamodule):
+    faces = datamodule.splits["test"]
+    expected = to_pictures(torch.from_numpy(faces.faces[faces.rows]))
+    assert torch.equal(torch.cat(list(datamodule.pictures("test"))), expected)
+    assert len(torch.cat(list(datamodule.pictures("train", limit=20)))) == 20
+    assert len(torch.cat(list(datamodule.pictures("test", mirrored=True)))) == 2 * len(faces)
+
+
+def test_bytes_and_pictures_are_inverse():
+    batch = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1).expand(1, 16, 16, 3)
+    x = to_pictures(batch)
+    assert x.min() == -1 and x.max() == 1
+    assert torch.equal(((x + 1) * 127.5).round().byte().permute(0, 2, 3, 1), batch)
+
+
+def test_augmentation_moves_and_lights_each_picture_by_its_own_draw():
+    torch.manual_seed(0)
+    x = torch.rand(8, 3, 32, 32) - 0.5
+    assert torch.equal(Augmentation()(x), x)
+    for augment in (Augmentation(shift=0.1), Augmentation(light=0.2)):
+        y = augment(x)
+        assert y.shape == x.shape and y.min() >= -1 and y.max() <= 1
+        changes = (y - x).flatten(1).abs().mean(1)
+        assert changes.min() > 0 and changes.std() > 0
+
+
+def test_a_shift_is_a_shift():
+    torch.manual_seed(0)
+    x = torch.zeros(64, 3, 40, 40)
+    x[:, :, 20, 20] = 1
+    y = Augmentation(shift=0.1)(x)[:, 0]
+    grid = torch.arange(40.0)
+    mass = y.sum((1, 2))
+    places = torch.stack([(y.sum(1) * grid).sum(1), (y.sum(2) * grid).sum(1)], 1) / mass[:, None]
+    torch.testing.assert_close(mass, torch.ones(64), atol=1e-3, rtol=0)
+    moved = (places - 20).abs()
+    assert 3 < moved.max() <= 4.01 and (places - 20).mean().abs() < 1
+
+
+@pytest.mark.parametrize("option", [{"image_size": 0}, {"image_size": 361}, {"batch_size": 0}, {"flip": 2}])
+def test_options_out_of_range_are_named(option):
+    with pytest.raises(InputError, match=f"data.{next(iter(option))}"):
+        FaceDataModule("data/processed/none", **option)
+    with pytest.raises(InputError, match=r"data\.augment\.shift"):
+        Augmentation(shift=1)
+
+
+def test_a_split_without_faces_is_named(datamodule, tmp_path, drawn, composed):
+    from vae.data.make_dataset import make_dataset
+
+    options = [o for o in drawn if "processed" not in o]
+    folder = make_dataset(composed("train", *options, f"data.processed_dir={tmp_path}", "data.split.val=0").data)
+    with pytest.raises(InputError, match="val split"):
+        FaceDataModule(folder, image_size=16).setup()

@@ -1,0 +1,62 @@
+import pytest
+import torch
+
+from vae.errors import InputError
+from vae.models.distributions import StandardNormal
+from vae.models.samplers import GaussianMixture, Prior
+
+SAMPLERS = [Prior, GaussianMixture]
+
+
+@pytest.fixture
+def codes():
+    generator = torch.Generator().manual_seed(0)
+    mix = torch.tensor([[1.0, 0.8, 0.0], [0.0, 0.3, 0.0], [0.0, 0.0, 2.0]])
+    centres = torch.tensor([[4.0, 0, 0], [-4.0, 1, 0]])
+    component = torch.randint(2, (2000,), generator=generator)
+    return centres[component] + torch.randn(2000, 3, generator=generator) @ mix
+
+
+@pytest.mark.parametrize("kind", SAMPLERS)
+def test_every_sampler(kind, codes):
+    sampler = kind(StandardNormal((3,)))
+    sampler.fit(codes)
+    draw = [sampler.sample(10, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    assert draw[0].shape == (10, 3)
+    assert torch.equal(draw[0], draw[1]) and not torch.equal(draw[0], draw[2])
+    again = kind(StandardNormal((3,)))
+    again.load_state_dict(sampler.state_dict())
+    assert torch.equal(again.sample(10, torch.Generator().manual_seed(1)), draw[0])
+
+
+@pytest.mark.parametrize("kind", SAMPLERS)
+def test_spatial_latents(kind):
+    sampler = kind(StandardNormal((2, 3, 3)))
+    sampler.fit(torch.randn(50, 2, 3, 3))
+    assert sampler.sample(4).shape == (4, 2, 3, 3)
+
+
+@pytest.mark.parametrize("kind", SAMPLERS)
+def test_temperature_zero_leaves_only_means(kind, codes):
+    sampler = kind(StandardNormal((3,)))
+    sampler.fit(codes)
+    assert len(sampler.sample(200, torch.Generator().manual_seed(0), temperature=0.0).unique(dim=0)) <= 10
+
+
+def test_the_mixture_has_the_moments_of_the_codes(codes):
+    sampler = GaussianMixture(StandardNormal((3,)), n_components=2)
+    sampler.fit(codes)
+    drawn = sampler.sample(20000, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drawn.mean(0), codes.mean(0), atol=0.15, rtol=0)
+    torch.testing.assert_close(drawn.T.cov(), codes.T.cov(), atol=0.3, rtol=0.05)
+
+
+def test_few_codes_get_few_components():
+    sampler = GaussianMixture(StandardNormal((3,)))
+    sampler.fit(torch.randn(25, 3))
+    assert (sampler.weights > 0).sum() == 2 and sampler.sample(5).isfinite().all()
+
+
+def test_an_unfitted_mixture_says_so():
+    with pytest.raises(InputError, match="sampler=prior"):
+        GaussianMixture(StandardNormal((3,))).sample(1)

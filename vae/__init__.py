@@ -1,0 +1,28 @@
+"""VAE Cats: software that learns to draw cats.
+
+>>> import vae
+>>> cats = vae.load("models/latest").sample(16, seed=7)  # (16, 3, H, W) in [-1, 1]
+>>> vae.save_grid(cats, "cats.png")
+"""
+
+from importlib import import_module
+
+_PUBLIC = {
+    "load": "vae.models.serialization",
+    "read_pictures": "vae.data.pictures",
+    "save_grid": "vae.visualization.visualize",
+    "save_pictures": "vae.visualization.visualize",
+    "InputError": "vae.errors",
+}
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str):
+    """Import what is asked for when it is asked for: `import vae` alone costs nothing."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'vae' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

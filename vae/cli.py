@@ -1,0 +1,120 @@
+"""What every command shares: its Hydra configuration, and errors in one line.
+
+Exit status: 0 done; 1 something outside the program failed (disk, network, missing data); 2 a mistake in an
+option or a file; 70 a bug of ours, with its traceback (`EX_SOFTWARE` of sysexits.h); 130 interrupted.
+"""
+
+import errno
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from vae.errors import EnvironmentProblem, InputError
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
+    """Make `function(config)` the main program of a module, configured by `configs/<config_name>.yaml`."""
+
+    def decorate(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
+        failures = []
+
+        def job(config: DictConfig) -> Any:
+            try:
+                return function(config)
+            except Exception as error:  # told below, in one line, without Hydra's own
+                failures.append(error)
+
+        @functools.wraps(function)
+        def main() -> None:
+            os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach us instead of being printed by Hydra
+            sys.argv[1:] = [re.sub(r"^\+(?=experiment=)", "", option) for option in sys.argv[1:]]  # with + or without
+            run = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(job)
+            try:
+                run()
+                if failures:
+                    raise failures.pop()
+            except KeyboardInterrupt:
+                sys.exit(_complain("interrupted", 130))
+            except Exception as error:
+                status = report(error, config_name)
+                if status is None:
+                    sys.excepthook(*sys.exc_info())
+                    status = 70
+                sys.exit(status)
+
+        return main
+
+    return decorate
+
+
+def report(error: BaseException, config_name: str) -> int | None:
+    """Print the one line that explains `error` and return the exit status; None when it is a bug of ours."""
+    for cause in _chain(error):
+        if isinstance(cause, InputError):
+            return _complain(cause, 2)
+        if isinstance(cause, EnvironmentProblem):
+            return _complain(cause, 1)
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return _complain(f"the disk is full{_file(cause)}: free some space and run the command again", 1)
+        if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return _complain(f"not allowed to write or read{_file(cause)}: choose another folder or mend its rights", 1)
+        if isinstance(cause, FileExistsError | NotADirectoryError):
+            return _complain(f"{cause.filename} is a file, where a folder is needed: name another folder", 2)
+    if isinstance(error, ConfigCompositionException):
+        return _complain(_unknown_option(error, config_name), 2)
+    if isinstance(error, OverrideParseException):
+        return _complain(f"option {error.override!r} cannot be read: {str(error).splitlines()[0]}", 2)
+    if isinstance(error, MissingMandatoryValue):
+        return _complain(f"{error}: give it a value", 2)
+    if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
+        return _complain(error, 2)
+    return None
+
+
+def _complain(message: object, status: int) -> int:
+    print("error:", " ".join(str(message).split()), file=sys.stderr)
+    return status
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _file(error: OSError) -> str:
+    return f" ({error.filename})" if error.filename else ""
+
+
+def _unknown_option(error: Exception, config_name: str) -> str:
+    """Hydra's message in one line, with the options that exist and the nearest one."""
+    message = str(error)
+    unknown = re.match(r"Could not override '([^']+)'", message)
+    if not unknown:
+        return message
+    from difflib import get_close_matches
+
+    from omegaconf import OmegaConf
+
+    name = unknown[1]
+    parent, _, leaf = name.rpartition(".")
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = hydra.compose(config_name, return_hydra_config=False)
+    node = OmegaConf.select(config, parent) if parent else config
+    if not isinstance(node, DictConfig):
+        return f"unknown option {name!r}: there is no {parent!r}"
+    exist = sorted(str(key) for key in node if not str(key).startswith("_"))
+    near = get_close_matches(leaf, exist, n=1)
+    meant = f" (did you mean {'.'.join(filter(None, [parent, near[0]]))!r}?)" if near else ""
+    return f"unknown option {name!r}{meant}; {parent or 'the command'} has: {', '.join(exist)}"

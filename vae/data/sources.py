@@ -1,0 +1,151 @@
+"""Where photos come from: a folder that holds them, or a download into it.
+
+A source is a callable `source(raw_dir)` that makes sure that `raw_dir` holds photos.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from filelock import FileLock
+from PIL import Image
+
+from vae.data.download import download, unzip
+from vae.errors import EnvironmentProblem, InputError
+
+UNREADABLE = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # Pillow names these formats, but cannot decode them alone
+KAGGLE = "kaggle:"
+
+
+def find_photos(raw_dir: Path | str) -> list[Path]:
+    """All photos below `raw_dir`, sorted by their POSIX path relative to it.
+
+    A photo is a file with an ending that Pillow reads, in any case. Names that start with a dot and `__MACOSX` are
+    passed over. Links are followed; a folder that is reached twice, as in a loop of links, counts once.
+
+    Returns:
+        The paths, each starting with `raw_dir`; none where there is no such folder.
+
+    Raises:
+        InputError: `raw_dir` is a file.
+        OSError: a folder cannot be read.
+    """
+    raw_dir = Path(raw_dir)
+    if raw_dir.is_file():
+        raise InputError(f"{raw_dir} is a file: give the folder that holds the photos")
+    if not raw_dir.is_dir():
+        return []
+    formats = Image.registered_extensions()
+    endings = {ending for ending, name in formats.items() if name in Image.OPEN and name not in UNREADABLE}
+    photos: list[Path] = []
+    seen = set()
+    for folder, folders, files in os.walk(raw_dir, followlinks=True, onerror=_stop):
+        here = os.path.realpath(folder)
+        if here in seen:
+            folders.clear()
+            continue
+        seen.add(here)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+        names = (name for name in files if not name.startswith("."))
+        photos += [Path(folder, name) for name in names if os.path.splitext(name)[1].lower() in endings]
+    return sorted(photos, key=lambda photo: photo.relative_to(raw_dir).as_posix())
+
+
+def _stop(error: OSError) -> None:
+    raise error
+
+
+def download_cats(
+    raw_dir: Path | str, urls: Sequence[str | Sequence[str]], timeout: float = 30, retries: int = 3, pause: float = 1
+) -> None:
+    """Make sure that `raw_dir` holds the photos of the CAT data set (Zhang, Sun & Tang 2008).
+
+    Nothing is fetched where there are photos already, in any layout. Otherwise the places are tried in order, those
+    whose zip files lie in `raw_dir` first; what the first good one has appears as `raw_dir/photos`, whole or not at
+    all. What has been fetched so far is kept in a hidden folder, and the next call goes on from there.
+
+    Args:
+        raw_dir: the folder of photos; made if missing.
+        urls: the places. One is the URL of a zip file, a list of such URLs that belong together, or
+            `kaggle:OWNER/NAME`, which needs the package `kagglehub` and is passed over where that is not installed.
+        timeout: see `vae.data.download.download`, as for `retries` and `pause`.
+
+    Raises:
+        EnvironmentProblem: no place gave photos; the message says why, for each of them.
+        InputError: `raw_dir` is a file, or something else lies at `raw_dir/photos`.
+    """
+    raw_dir = Path(raw_dir)
+    if find_photos(raw_dir):
+        return
+    photos, work = raw_dir / "photos", raw_dir / ".download"
+    work.mkdir(parents=True, exist_ok=True)
+    with FileLock(raw_dir / ".download.lock"):
+        if find_photos(raw_dir):  # another process was faster
+            return
+        if photos.exists() and any(photos.iterdir()):
+            raise InputError(f"{photos} exists but holds no photos: remove it")
+        places = [[place] if isinstance(place, str) else list(place) for place in urls]
+        places.sort(key=lambda place: not all((raw_dir / _name(url)).is_file() for url in place))
+        reasons = []
+        for place in places:
+            staging = work / "photos"
+            shutil.rmtree(staging, ignore_errors=True)
+            try:
+                for url in place:
+                    _fetch(url, raw_dir, work, staging, timeout=timeout, retries=retries, pause=pause)
+                if not find_photos(staging):
+                    raise EnvironmentProblem("no photos in it")
+            except EnvironmentProblem as problem:
+                reason = str(problem).removeprefix(f"{place[0]}: ")
+                reasons.append(f"{' and '.join(place)} ({reason})")
+                continue
+            staging.replace(photos)
+            shutil.rmtree(work, ignore_errors=True)
+            return
+    raise EnvironmentProblem(
+        f"{raw_dir} holds no photos and none could be fetched: put the photos with their .cat files, or these zip "
+        f"files, into {raw_dir}; tried {'; '.join(reasons)}"
+    )
+
+
+def _name(url: str) -> str:
+    """The name of the file that a URL points to."""
+    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    if not name:
+        raise InputError(f"{url!r} does not end in the name of a file")
+    return name
+
+
+def _fetch(url: str, raw_dir: Path, work: Path, staging: Path, **patience: float) -> None:
+    """Put the photos of one URL into a folder of `staging`, from the zip file in `raw_dir` or else through `work`."""
+    if url.startswith(KAGGLE):
+        return _kaggle(url, staging)
+    archive = raw_dir / _name(url)
+    if archive.is_file():
+        return unzip(archive, staging / archive.stem)
+    archive = work / archive.name
+    download(url, archive, **patience)
+    try:
+        unzip(archive, staging / archive.stem)
+    except EnvironmentProblem as problem:
+        archive.unlink()  # to be fetched anew next time
+        raise EnvironmentProblem(f"{url}: {problem}") from problem
+
+
+def _kaggle(url: str, folder: Path) -> None:
+    """Copy a data set of Kaggle into `folder`; files that it holds under two paths (x/CAT_00/, CAT_00/) come once."""
+    try:
+        import kagglehub
+    except ImportError:
+        raise EnvironmentProblem(f"{url}: needs `pip install kagglehub`") from None
+    try:
+        cache = Path(kagglehub.dataset_download(url.removeprefix(KAGGLE)))
+    except Exception as error:  # of kagglehub, requests or urllib3
+        raise EnvironmentProblem(f"{url}: {' '.join(str(error).split())}") from error
+    for file in sorted(cache.rglob("*")):
+        copy = folder / file.parent.name / file.name
+        if file.is_file() and not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)

@@ -1,0 +1,271 @@
+"""A processed data set on disk, `data/processed/<name>/`: what `make data` writes and training reads.
+
+| file | holds |
+|---|---|
+| `faces.npy` | (N, 360, 360, 3) uint8, RGB |
+| `index.csv` | one row a face, in the same order: file (relative to `raw_dir`), landmarks, scale, outside, split |
+| `skipped.csv` | the photos that could not be used: file, reason, detail |
+| `contact_sheet.png` | up to 64 of the faces, to look at |
+| `meta.yaml` | settings, counts, version, hashes of settings and photos; written last: without it nothing is complete |
+| `faces_<S>.npy` | (N, S, S, 3) uint8, made when first asked for; `faces_<S>_mirrored.npy` likewise |
+"""
+
+import csv
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Self
+
+import cv2
+import numpy as np
+from filelock import FileLock
+from omegaconf import OmegaConf
+
+from vae.data.align import SIZE, mirror
+from vae.errors import InputError
+from vae.files import whole
+
+FACES, INDEX, SKIPPED, SHEET, META = (
+    "faces.npy",
+    "index.csv",
+    "skipped.csv",
+    "contact_sheet.png",
+    "meta.yaml",
+)
+
+
+class FaceStore:
+    """A complete processed data set.
+
+    Args:
+        folder: the data set.
+
+    Attributes:
+        meta: what `meta.yaml` holds.
+        index: the rows of `index.csv`, column → text.
+        faces: (N, 360, 360, 3) uint8, memory-mapped, read only.
+
+    Raises:
+        InputError: there is no data set, or only part of one.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        name = self.folder.name
+        again = f"run `make data data.name={name}` with the options of this data set"
+        if not (self.folder / META).is_file():
+            raise InputError(f"{self.folder} holds no complete data set: {again}")
+        try:
+            self.meta = OmegaConf.to_container(OmegaConf.load(self.folder / META))
+            with open(
+                self.folder / INDEX,
+                newline="",
+                encoding="utf-8",
+                errors="surrogateescape",
+            ) as file:
+                self.index = list(csv.DictReader(file))
+            self.faces = np.load(self.folder / FACES, mmap_mode="r")
+            complete = self.faces.shape == (len(self.index), SIZE, SIZE, 3) and self.meta["faces"] == len(self.index)
+        except Exception as error:
+            raise InputError(f"{self.folder} is damaged ({error}): remove it and {again}") from error
+        if not complete:
+            raise InputError(f"{self.folder} is damaged: its files differ in length: remove it and {again}")
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def split(self) -> np.ndarray:
+        """(N,) text: "train", "val" or "test"."""
+        return np.array([row["split"] for row in self.index], dtype="U5")
+
+    def resized(self, image_size: int, mirrored: bool = False) -> np.ndarray:
+        """All faces at another size by area averaging, made by all cores once and kept on disk.
+
+        Args:
+            image_size: S, in 1 … 360.
+            mirrored: left and right exchanged, and aligned again where the faces are, see `vae.data.align.mirror`.
+
+        Returns:
+            (N, S, S, 3) uint8, memory-mapped, read only.
+        """
+        if not 1 <= image_size <= SIZE:
+            raise InputError(f"image_size must be between 1 and {SIZE} pixels, not {image_size}")
+        if image_size == SIZE and not mirrored:
+            return self.faces
+        path = self.folder / f"faces_{image_size}{'_mirrored' if mirrored else ''}.npy"
+        shape = (len(self), image_size, image_size, 3)
+        if not path.is_file():
+            with store_lock(self.folder):
+                if not path.is_file():
+                    self._resize(path, shape, mirrored)
+        faces = np.load(path, mmap_mode="r")
+        if faces.shape != shape:
+            raise InputError(f"{path} is of another data set: remove it")
+        return faces
+
+    def _resize(self, path: Path, shape: tuple[int, ...], mirrored: bool) -> None:
+        turn = np.fliplr if self.meta["settings"]["align"] == "center" else mirror
+
+        def block(start: int) -> np.ndarray:
+            faces = self.faces[start : start + 64]
+            out = np.empty((len(faces), *shape[1:]), np.uint8)
+            for face, small in zip(faces, out, strict=True):
+                face = turn(face) if mirrored else face
+                cv2.resize(face, shape[1:3], dst=small, interpolation=cv2.INTER_AREA)
+            return out
+
+        with (
+            whole(path) as temporary,
+            FaceWriter(temporary, shape[1]) as writer,
+            one_thread_each(),
+        ):
+            for faces in in_order(block, range(0, len(self), 64)):
+                writer.append(faces)
+
+
+class FaceWriter:
+    """Writes a `.npy` file of faces one after the other.
+
+    A plain file rather than a memory map: memory stays flat, and a full disk is an error instead of a crash.
+
+    Args:
+        path: the file; overwritten.
+        size: side of the faces in pixels.
+    """
+
+    def __init__(self, path: Path, size: int = SIZE) -> None:
+        self.size = size
+        self.count = 0
+        self.file = open(path, "wb", buffering=0)  # noqa: SIM115
+
+    def __enter__(self) -> Self:
+        self._header()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            if error == (None, None, None):
+                self.file.seek(0)
+                self._header()
+        finally:
+            self.file.close()
+
+    def append(self, faces: np.ndarray) -> None:
+        """Add (size, size, 3) or (n, size, size, 3) uint8."""
+        rest = memoryview(np.ascontiguousarray(faces)).cast("B")
+        self.count += len(rest) // (self.size**2 * 3)
+        while rest:  # a nearly full disk takes part of it
+            rest = rest[self.file.write(rest) :]
+
+    def _header(self) -> None:
+        # NumPy leaves room for the first axis to grow: the header is as long for any count.
+        header = {
+            "descr": "|u1",
+            "fortran_order": False,
+            "shape": (self.count, self.size, self.size, 3),
+        }
+        np.lib.format.write_array_header_1_0(self.file, header)
+
+
+def store_lock(folder: Path) -> FileLock:
+    """One process at a time changes a data set."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder.parent / f".{folder.name}.lock")
+
+
+def choose_split(file: str, val: float, test: float, seed: int) -> str:
+    """The split of a photo: a function of its name and the seed alone, so that others may come and go.
+
+    Args:
+        file: path of the photo, relative to its data set.
+        val: share of the photos for validation.
+        test: share for the test.
+        seed: another one, another division.
+    """
+    digest = blake2b(f"{seed}:{file}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    place = int.from_bytes(digest, "big") / 2**64
+    return "test" if place < test else "val" if place < test + val else "train"
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, object]]) -> None:
+    """A CSV file, whole."""
+    with (
+        whole(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_meta(folder: Path, meta: dict) -> None:
+    """Make a data set complete; the last of its files."""
+    with whole(folder / META) as temporary:
+        OmegaConf.save(
+            OmegaConf.create({"name": folder.name, "version": _version(), **meta}),
+            temporary,
+        )
+
+
+def _version() -> str:
+    try:
+        return version("vae-cats")
+    except PackageNotFoundError:  # used from its folder without being installed
+        return "unknown"
+
+
+def write_contact_sheet(path: Path, faces: np.ndarray, size: int = 90) -> None:
+    """Up to 64 of the faces (N, H, W, 3) uint8, evenly spread, `size` pixels each, as one picture."""
+    chosen = np.unique(np.linspace(0, len(faces) - 1, min(64, len(faces))).round().astype(int))
+    columns = math.ceil(math.sqrt(len(chosen)))
+    sheet = np.full((math.ceil(len(chosen) / columns), columns, size, size, 3), 255, np.uint8)
+    for place, row in enumerate(chosen):
+        sheet[divmod(place, columns)] = cv2.resize(faces[row], (size, size), interpolation=cv2.INTER_AREA)
+    picture = sheet.swapaxes(1, 2).reshape(sheet.shape[0] * size, columns * size, 3)
+    with whole(path) as temporary:
+        temporary.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
+
+
+def in_order(function: Callable, items: Iterable, workers: int | None = None) -> Iterator:
+    """`map` over threads; results in order, few of them waiting, whatever the number of items.
+
+    Args:
+        function: lets other threads run most of its time.
+        items: its arguments.
+        workers: threads; None for one a core.
+    """
+    workers = workers or cores()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        waiting: deque = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 4 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """While this is open, OpenCV leaves the cores to our own threads."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,1 @@
+"""The variational autoencoder and the parts it is made of."""

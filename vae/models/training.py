@@ -1,0 +1,58 @@
+"""What a training needs beside the model: averaged weights, a clean stop, the right precision."""
+
+import signal
+from collections.abc import Callable
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.utilities import rank_zero_info
+from torch import Tensor
+
+
+def ema(decay: float = 0.999) -> Callable[[list[Tensor], list[Tensor], int], None]:
+    """An exponential moving average of the weights, as `multi_avg_fn` of `torch.optim.swa_utils.AveragedModel`.
+
+    Early in training the average is shorter, min(decay, (1 + n) / (10 + n)) after n updates, so that it does not
+    remember the initial weights.
+    """
+
+    @torch.no_grad()
+    def update(averages: list[Tensor], weights: list[Tensor], updates: Tensor | int) -> None:
+        share = 1 - min(decay, (1 + int(updates)) / (10 + int(updates)))
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, weights, share)
+        else:
+            torch._foreach_copy_(averages, weights)
+
+    return update
+
+
+class StopOnInterrupt(Callback):
+    """Ctrl-C ends the training after the current step, as if its time were up; a second one ends the program."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        def stop(*_: object) -> None:
+            rank_zero_info("\nStopping after this step; the run is finished and saved. Ctrl-C again to leave at once.")
+            trainer.should_stop = True
+            signal.signal(signal.SIGINT, self.before)
+
+        self.before = signal.signal(signal.SIGINT, stop)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage == "fit":
+            signal.signal(signal.SIGINT, self.before)
+
+
+def precision(accelerator: str) -> str:
+    """bf16-mixed where the device computes in bfloat16, else 32-true.
+
+    Args:
+        accelerator: Lightning's name of the device, or `auto`.
+    """
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    if accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
+        return "32-true"
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return "bf16-mixed" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "32-true"

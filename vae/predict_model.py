@@ -1,0 +1,89 @@
+"""make predict: pictures from a trained model, from its export alone."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from vae.cli import command
+from vae.errors import InputError
+
+
+def predict(config: DictConfig) -> list[Path]:
+    """Write the pictures that `config` asks for and return their paths.
+
+    Raises:
+        InputError: an option is out of its range, or there is no model or no picture.
+    """
+    modes = {"sample": sample, "interpolate": interpolate, "reconstruct": reconstruct}
+    if config.mode not in modes:
+        raise InputError(f"mode must be one of {', '.join(modes)}, not {config.mode!r}")
+    from vae.models.serialization import load
+
+    model = load(config.run, sampler=config.get("sampler"))
+    return modes[config.mode](model, config, Path(config.out).expanduser())
+
+
+def sample(model, config: DictConfig, out: Path) -> list[Path]:
+    """`num_images` new cats, 000000.png …, and grid.png."""
+    from vae.visualization.visualize import save_grid, save_pictures
+
+    pictures = model.sample(config.num_images, seed=config.seed, temperature=config.temperature)
+    written = save_pictures(pictures, out)
+    if config.grid:
+        written.append(save_grid(pictures, out / "grid.png"))
+    return written
+
+
+def interpolate(model, config: DictConfig, out: Path) -> list[Path]:
+    """`num_images` ways from one cat to the next, each a strip; all of them as grid.png and as a loop."""
+    import torch
+
+    from vae.data.pictures import read_pictures
+    from vae.models.model import interpolate_latents
+    from vae.visualization.visualize import save_loop, save_strip
+
+    if config.images:
+        z = model.encode(torch.cat([x for _, x in read_pictures(config.images, model.image_size)]))
+        if len(z) < 2:
+            raise InputError(f"images={config.images} holds one picture: an interpolation needs two or more")
+    else:
+        z = model.sample_latents(config.num_images + 1, config.seed, config.temperature)
+    z = interpolate_latents(z[:-1], z[1:], config.steps, config.path)
+    frames = model.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+    written = [save_strip(strip, out / f"{index:06d}.png") for index, strip in enumerate(frames)]
+    if config.grid:
+        written.append(save_strip(frames, out / "grid.png"))
+        written.append(save_loop(frames.flatten(0, 1), out / "loop.gif"))
+    return written
+
+
+def reconstruct(model, config: DictConfig, out: Path) -> list[Path]:
+    """Each picture of `images` as the model draws it, under its own name."""
+    import torch
+
+    from vae.data.pictures import read_pictures
+    from vae.visualization.visualize import save_picture, save_reconstructions
+
+    if not config.images:
+        raise InputError("mode=reconstruct needs images=FOLDER, the pictures to reconstruct")
+
+    written, originals, drawn = [], [], []
+    for path, x in read_pictures(config.images, model.image_size):
+        y = model.reconstruct(x)
+        written.append(save_picture(y[0], out / path.with_suffix(".png")))
+        if len(originals) < 32:
+            originals.append(x)
+            drawn.append(y)
+    if config.grid:
+        written.append(save_reconstructions(torch.cat(originals), torch.cat(drawn), out / "grid.png"))
+    return written
+
+
+@command("predict")
+def main(config: DictConfig) -> None:
+    written = predict(config)
+    print(f"{len(written)} pictures written: {written[0]} … {written[-1]}")
+
+
+if __name__ == "__main__":
+    main()
