@@ -15,7 +15,7 @@ typed    = $(if $(filter command,$(origin $(1))),$(call quote,$(1)=$(value $(1))
 OPTIONS := $(foreach name,$(sort $(filter-out PYTHON VENV ARGS,$(.VARIABLES))),$(call typed,$(name)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data train predict test lint format docs docs-serve requirements clean
+.PHONY: help setup demo data train sweep compare predict evaluate figures report app test lint format docs docs-serve docs-images requirements clean detector
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,11 +38,32 @@ demo: $(STAMP) ## the whole job on drawn cats: draw, align, train, sample
 data: $(STAMP) ## photos to aligned faces: make data data=cats
 	@$(RUN) vae.data.make_dataset $(OPTIONS)
 
+detector: $(STAMP) ## how well data.align=detect finds faces: make detector photos=FOLDER
+	@$(RUN) vae.data.detect $(OPTIONS)
+
 train: $(STAMP) ## train a model: make train data=cats model.latent_dim=64 regularizer.beta=4
 	@$(RUN) vae.train_model $(OPTIONS)
 
+sweep: $(STAMP) ## train every combination: make sweep regularizer.beta=1,2,4 optimizer=adam,sgd
+	@$(RUN) vae.train_model --multirun $(OPTIONS)
+
+compare: $(STAMP) ## runs side by side: make compare runs=models/sweeps/DATE
+	@$(RUN) vae.compare_runs $(OPTIONS)
+
 predict: $(STAMP) ## new cats from the latest run: make predict num_images=64 seed=7
 	@$(RUN) vae.predict_model $(OPTIONS)
+
+evaluate: $(STAMP) ## measure a run beside PCA and real pictures: make evaluate run=models/latest
+	@$(RUN) vae.evaluate_model $(OPTIONS)
+
+figures: $(STAMP) ## draw every figure of a run: make figures run=models/latest
+	@$(RUN) vae.visualization.visualize $(OPTIONS)
+
+report: $(STAMP) ## write a run on one page, report.html: make report run=models/latest
+	@$(RUN) vae.visualization.report $(OPTIONS)
+
+app: $(STAMP) ## a page in the browser: new cats, sliders, morphs, your own cat
+	@$(RUN) vae.visualization.app $(OPTIONS)
 
 test: $(STAMP) ## run the tests
 	@$(RUN) pytest $(ARGS)
@@ -56,10 +77,14 @@ format: $(STAMP) ## mend the style
 	@$(RUN) ruff format .
 
 docs: $(STAMP) ## build the documentation into docs/site
-	@$(RUN) mkdocs build --strict --quiet --config-file docs/mkdocs.yml
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --config-file docs/mkdocs.yml
 
 docs-serve: $(STAMP) ## read the documentation in a browser
-	@$(RUN) mkdocs serve --config-file docs/mkdocs.yml
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs serve --config-file docs/mkdocs.yml
+
+docs-images: $(STAMP) ## make the pictures of the documentation from models/runs/demo
+	@$(VENV)/bin/python docs/images.py $(ARGS)
+	@$(VENV)/bin/python docs/screenshots.py $(ARGS)
 
 requirements: ## compile requirements*.txt from the ranges in pyproject.toml (needs uv)
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 pyproject.toml -o requirements.txt

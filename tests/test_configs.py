@@ -14,13 +14,13 @@ CHOICES = [(group, path.stem) for group, folder in GROUPS.items() for path in so
 def test_every_choice_composes_and_instantiates(group, choice, composed, tmp_path):
     import torch
 
-    from vae.models.model import build
+    from vae.models.trainable import build_trainable
 
     options = [f"{group}={choice}", f"run_dir={tmp_path}"]
     if choice == "folder":
         options.append("data.raw_dir=photos")
     config = composed("train", *TINY, *options)
-    model = build(config)
+    model = build_trainable(config)
     model.train()
     x = torch.rand(4, 3, 16, 16) * 2 - 1
     posterior = model.encoder(x)

@@ -30,7 +30,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def options(drawn):
-    return [*TINY, *drawn, "trainer.max_epochs=2", "trainer.accelerator=cpu"]
+    return [*TINY, *drawn, "trainer.max_epochs=2", "trainer.check_val_every_n_epoch=1", "trainer.accelerator=cpu"]
 
 
 @pytest.fixture(scope="module")

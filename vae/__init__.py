@@ -8,6 +8,9 @@
 from importlib import import_module
 
 _PUBLIC = {
+    "compose": "vae.cli",
+    "train": "vae.train_model",
+    "predict": "vae.predict_model",
     "load": "vae.models.serialization",
     "read_pictures": "vae.data.pictures",
     "save_grid": "vae.visualization.visualize",

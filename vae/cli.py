@@ -14,13 +14,30 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, OverrideParseException
-from omegaconf import DictConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from vae.errors import EnvironmentProblem, InputError
+from vae.runs import run_folder
 
 CONFIGS = Path(__file__).parent.parent / "configs"
+
+OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
+OmegaConf.register_new_resolver("plus", lambda a, b: int(a) + int(b), replace=True)
+
+
+def compose(config_name: str, *options: str) -> DictConfig:
+    """The configuration that a command would get: `compose("train", "experiment=dogs", "model.latent_dim=64")`.
+
+    Args:
+        config_name: train, predict, … : a file of `configs/`.
+        *options: as typed on the command line, with or without the `+` of `+experiment=…`.
+    """
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return hydra.compose(config_name, [_without_plus(option) for option in options])
 
 
 def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
@@ -33,29 +50,49 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
             try:
                 return function(config)
             except Exception as error:  # told below, in one line, without Hydra's own
+                if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+                    explain(error, config_name)  # here, perhaps in a process of its own; the others go on
+                    return None
                 failures.append(error)
 
         @functools.wraps(function)
         def main() -> None:
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach us instead of being printed by Hydra
-            sys.argv[1:] = [re.sub(r"^\+(?=experiment=)", "", option) for option in sys.argv[1:]]  # with + or without
+            sys.argv[1:] = map(_without_plus, sys.argv[1:])
+            sweep = None
             run = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(job)
             try:
+                if config_name == "train" and "--multirun" in sys.argv:
+                    from vae import sweeps
+
+                    options, sweep = sweeps.begin([option for option in sys.argv[1:] if option != "--multirun"])
+                    sys.argv[1:] = ["--multirun", *options]
                 run()
                 if failures:
                     raise failures.pop()
             except KeyboardInterrupt:
                 sys.exit(_complain("interrupted", 130))
             except Exception as error:
-                status = report(error, config_name)
-                if status is None:
-                    sys.excepthook(*sys.exc_info())
-                    status = 70
-                sys.exit(status)
+                status = explain(error, config_name)
+                if sweep is None or not sweeps.members(sweep):  # a search that found nothing has a summary all the same
+                    if sweep is not None:
+                        sweeps.forget(sweep)
+                    sys.exit(status)
+            if sweep is not None:
+                sys.exit(sweeps.end(sweep))
 
         return main
 
     return decorate
+
+
+def explain(error: BaseException, config_name: str) -> int:
+    """Print the one line that explains `error`, or the traceback of a bug of ours; return the exit status."""
+    status = report(error, config_name)
+    if status is None:
+        sys.excepthook(type(error), error, error.__traceback__)
+        return 70
+    return status
 
 
 def report(error: BaseException, config_name: str) -> int | None:
@@ -82,6 +119,11 @@ def report(error: BaseException, config_name: str) -> int | None:
     return None
 
 
+def _without_plus(option: str) -> str:
+    """`+experiment=…` is as good as `experiment=…`; likewise sweep and debug."""
+    return re.sub(r"^\+(?=(experiment|sweep|debug)=)", "", option)
+
+
 def _complain(message: object, status: int) -> int:
     print("error:", " ".join(str(message).split()), file=sys.stderr)
     return status
@@ -104,8 +146,6 @@ def _unknown_option(error: Exception, config_name: str) -> str:
     if not unknown:
         return message
     from difflib import get_close_matches
-
-    from omegaconf import OmegaConf
 
     name = unknown[1]
     parent, _, leaf = name.rpartition(".")

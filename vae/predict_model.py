@@ -36,14 +36,12 @@ def sample(model, config: DictConfig, out: Path) -> list[Path]:
 
 def interpolate(model, config: DictConfig, out: Path) -> list[Path]:
     """`num_images` ways from one cat to the next, each a strip; all of them as grid.png and as a loop."""
-    import torch
-
     from vae.data.pictures import read_pictures
     from vae.models.model import interpolate_latents
     from vae.visualization.visualize import save_loop, save_strip
 
     if config.images:
-        z = model.encode(torch.cat([x for _, x in read_pictures(config.images, model.image_size)]))
+        z = model.encode(read_pictures(config.images, model.config.data))
         if len(z) < 2:
             raise InputError(f"images={config.images} holds one picture: an interpolation needs two or more")
     else:
@@ -61,14 +59,14 @@ def reconstruct(model, config: DictConfig, out: Path) -> list[Path]:
     """Each picture of `images` as the model draws it, under its own name."""
     import torch
 
-    from vae.data.pictures import read_pictures
+    from vae.data.pictures import each_picture
     from vae.visualization.visualize import save_picture, save_reconstructions
 
     if not config.images:
         raise InputError("mode=reconstruct needs images=FOLDER, the pictures to reconstruct")
 
     written, originals, drawn = [], [], []
-    for path, x in read_pictures(config.images, model.image_size):
+    for path, x in each_picture(config.images, model.config.data):
         y = model.reconstruct(x)
         written.append(save_picture(y[0], out / path.with_suffix(".png")))
         if len(originals) < 32:

@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vae.cli import command
 
@@ -11,22 +11,44 @@ from vae.cli import command
 
 
 def train(config: DictConfig) -> dict[str, float]:
-    """Train the model that `config` describes and fill its run folder.
+    """Train the model that `config` describes and fill its run folder; with `resume`, do what is left of that.
 
     Returns:
-        the measures of the test split, such as `test/loss` in nats per picture.
+        the last measures of each split, such as `test/loss` in nats per picture.
 
     Raises:
-        InputError: an option is out of its range.
+        InputError: an option is out of its range, or the run to go on with had other options.
+        EnvironmentProblem: the memory does not suffice.
     """
+    import time
+
+    from vae import runs
+
+    folder = runs.begin(config)
+    if config.resume and runs.is_complete(result := runs.read_result(folder)):
+        print(f"The run in {folder} is finished.")
+        return result["measures"]
+    start = time.monotonic()
+    try:
+        measures = fit(config, folder)
+    except Exception as error:
+        runs.write_result(config, "failed", {}, time.monotonic() - start, f"{type(error).__name__}: {error}")
+        raise
+    runs.write_result(config, "finished", measures, time.monotonic() - start)
+    return measures
+
+
+def fit(config: DictConfig, folder: Path) -> dict[str, float]:
+    """Train from the beginning, or from the state in `folder`; test; export. Returns the measures."""
     import pytorch_lightning as pl
     import torch
     from hydra.utils import instantiate
 
     from vae.data.datamodule import FaceDataModule
     from vae.data.make_dataset import make_dataset
-    from vae.models.model import build
-    from vae.models.training import precision
+    from vae.models.trainable import build_trainable
+    from vae.models.training import precision, told_if_out_of_memory
+    from vae.runs import STATE, name_started
 
     quiet()
     pl.seed_everything(config.seed, workers=True, verbose=False)
@@ -40,13 +62,15 @@ def train(config: DictConfig) -> dict[str, float]:
         seed=config.seed,
         prepare=partial(make_dataset, data),
     )
-    model = build(config)
+    model = build_trainable(config)
     if config.channels_last:
         model.to(memory_format=torch.channels_last)
     if config.compile:
         model.encoder.compile()
         model.decoder.compile()
     options = {"precision": precision(config.trainer.accelerator)} if config.trainer.precision == "auto" else {}
+    if (config.trainer.max_epochs or 0) > 0:
+        options["check_val_every_n_epoch"] = min(config.trainer.check_val_every_n_epoch, config.trainer.max_epochs)
     trainer = instantiate(
         config.trainer,
         callbacks=[instantiate(callback) for callback in config.callbacks.values() if callback],
@@ -54,16 +78,23 @@ def train(config: DictConfig) -> dict[str, float]:
         **options,
     )
     checkpoint = config.ckpt_path and checked(Path(config.ckpt_path).expanduser(), model)
-    trainer.fit(model, datamodule, ckpt_path=checkpoint)
-    measures = trainer.test(model, datamodule, verbose=False)[0]
-    if trainer.is_global_zero:
-        finish(config, model, datamodule)
+    if config.resume and (folder / STATE).exists():
+        checkpoint = checked(folder / STATE, model)
+    if trainer.is_global_zero and not config.trainer.get("fast_dev_run"):
+        name_started(folder)
+    with told_if_out_of_memory(config):
+        trainer.fit(model, datamodule, ckpt_path=checkpoint)
+        measures = {name: value.item() for name, value in trainer.callback_metrics.items()}
+        measures |= trainer.test(model, datamodule, verbose=False)[0]
+        if trainer.is_global_zero:
+            finish(config, model, datamodule)
     return measures
 
 
 def finish(config: DictConfig, model, datamodule) -> None:
     """Fit the sampler, export the model, draw the figures, and name this run the latest."""
     from vae.models.serialization import export
+    from vae.runs import link
     from vae.visualization.callbacks import draw_figures
     from vae.visualization.visualize import save_curves
 
@@ -71,23 +102,13 @@ def finish(config: DictConfig, model, datamodule) -> None:
     codes = model.codes(datamodule.pictures("train", mirrored=config.data.flip > 0))
     model.sampler.fit(codes)
     export(model, config, codes, folder)
-    draw_figures(model, datamodule, folder / "figures")
+    figures = Path((config.callbacks.get("figures") or {}).get("folder", folder / "figures")).expanduser()
+    draw_figures(model, datamodule, figures)
     if (folder / "metrics.csv").exists():
-        save_curves(folder / "metrics.csv", folder / "figures" / "curves.png")
+        save_curves(folder / "metrics.csv", figures / "curves.png")
     if not config.trainer.get("fast_dev_run"):
-        name_latest(folder)
-    print(f"The run is in {folder}, its pictures in {folder / 'figures'}: look at samples.png first.")
-
-
-def name_latest(run: Path, link: Path = Path("models/latest")) -> None:
-    """Point `models/latest` at a run, from one moment to the next."""
-    import os
-
-    link.parent.mkdir(parents=True, exist_ok=True)
-    temporary = link.with_name(f".latest-{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(os.path.relpath(run.resolve(), link.parent.resolve()))
-    temporary.replace(link)
+        link(folder, Path("models/latest"))
+    print(f"The run is in {folder}, its pictures in {figures}: look at samples.png first.")
 
 
 def checked(path: Path, model) -> str:
@@ -130,13 +151,22 @@ def quiet() -> None:
         ".*WeightAveraging.*",
         ".*LeafSpec.*",
         ".*logging interval.*",
+        ".*dataloader is not resumable.*",
+        ".*was called before the ``update`` method.*",
     ):
         warnings.filterwarnings("ignore", message)
 
 
 @command("train")
-def main(config: DictConfig) -> None:
-    train(config)
+def main(config: DictConfig) -> float | None:
+    """Train; a sweep wants the number to optimise back."""
+    from vae.sweeps import in_sweep, place_member
+
+    if in_sweep():
+        place_member(config)
+    if config.print_config:
+        print(OmegaConf.to_yaml(config, resolve=True))
+    return train(config).get(config.optimized_metric)
 
 
 if __name__ == "__main__":

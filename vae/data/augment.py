@@ -5,13 +5,14 @@ from kornia.geometry.transform import translate
 from torch import Tensor, nn
 
 from vae.errors import InputError
+from vae.noise import shared
 
 
 class Augmentation(nn.Module):
     """Move and light every picture of a batch, each by its own draw.
 
     Args:
-        shift: highest shift in either direction, as a share of the side; the border is repeated.
+        shift: highest shift in either direction, as a share of the side, by whole pixels; the border is repeated.
         light: highest change of exposure, as a share; each colour changes by half as much on its own.
 
     Raises:
@@ -31,13 +32,14 @@ class Augmentation(nn.Module):
         """`(B, 3, H, W)` in [-1, 1] → the same."""
         if self.shift:
             side = torch.tensor([x.shape[-1], x.shape[-2]], dtype=x.dtype, device=x.device)
-            x = translate(x, self.shift * side * _symmetric(len(x), 2, like=x), padding_mode="border")
+            # By whole pixels: between them the picture would be blurred, and so would what the model learns.
+            x = translate(x, (self.shift * side * _symmetric(len(x), 2, like=x)).round(), padding_mode="border")
         if self.light:
             gain = 1 + self.light * (_symmetric(len(x), 1, like=x) + _symmetric(len(x), 3, like=x) / 2)
             x = ((x + 1) * gain[..., None, None] - 1).clamp(-1, 1)
         return x
 
 
-def _symmetric(*shape: int, like: Tensor) -> Tensor:
-    """Uniform in [-1, 1]."""
-    return 2 * torch.rand(*shape, dtype=like.dtype, device=like.device) - 1
+def _symmetric(rows: int, columns: int, like: Tensor) -> Tensor:
+    """Uniform in [-1, 1], `(rows, columns)`."""
+    return 2 * shared(lambda n: torch.rand(n, columns, dtype=like.dtype, device=like.device), rows) - 1

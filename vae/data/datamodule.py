@@ -1,6 +1,6 @@
 """Batches of faces for Lightning: stored bytes in, augmented pictures in [-1, 1] on the device out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +68,55 @@ class Shuffle(Sampler[int]):
         return iter((rng.permutation(self.size) + self.size * mirrored).tolist())
 
 
+class Batches(Sampler[list[int]]):
+    """The batches of an order; with several processes, this one's share of each.
+
+    Args:
+        sampler: the order, of N faces.
+        batch_size: faces in a batch, over all processes.
+        partial: batches of nearly equal size hold all faces, as evaluation needs it; else every batch is full, and
+            what is left over waits for another epoch.
+        rank: this process.
+        world: number of processes.
+        going_on: a `place` in the middle of an epoch to start from.
+
+    Attributes:
+        place: the epoch and how many of its batches have been given.
+    """
+
+    def __init__(
+        self,
+        sampler: Sized,
+        batch_size: int,
+        partial: bool,
+        rank: int = 0,
+        world: int = 1,
+        going_on: dict[str, int] | None = None,
+    ) -> None:
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.partial = partial
+        self.rank = rank
+        self.world = world
+        self.place = {"epoch": 0, "given": 0}
+        self.going_on = going_on or {}
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.sampler), self.batch_size)
+        return max(1, whole + (self.partial and rest > 0))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        epoch = getattr(self.sampler, "epoch", 0)
+        start = self.going_on.get("given", 0) if self.going_on.get("epoch") == epoch else 0
+        self.going_on = {}
+        order = np.fromiter(self.sampler, int)
+        if not self.partial:
+            order = order[: len(self) * self.batch_size]
+        for number, batch in enumerate(np.array_split(order, len(self))[start:], start=start + 1):
+            self.place = {"epoch": epoch, "given": number}
+            yield np.array_split(batch, self.world)[self.rank].tolist()
+
+
 class FaceDataModule(pl.LightningDataModule):
     """Train, validation and test batches of a processed data set.
 
@@ -76,7 +125,7 @@ class FaceDataModule(pl.LightningDataModule):
     Args:
         folder: a processed data set, see `vae.data.store`.
         image_size: side S of the pictures, in pixels, at most 360.
-        batch_size: pictures in a batch.
+        batch_size: pictures in a batch, over all processes.
         flip: probability that a training picture is mirrored.
         augment: what else happens to training pictures, on the device; see `vae.data.augment`.
         seed: of order and augmentation.
@@ -110,6 +159,7 @@ class FaceDataModule(pl.LightningDataModule):
         self.augment = augment
         self.seed = seed
         self.prepare = prepare
+        self.going_on: dict[str, int] | None = None
 
     def prepare_data(self) -> None:
         """Make the data set, and its pictures of `image_size`, if they are not there."""
@@ -124,8 +174,11 @@ class FaceDataModule(pl.LightningDataModule):
         store = FaceStore(self.folder)
         pictures = store.resized(self.image_size), store.resized(self.image_size, mirrored=True)
         self.splits = {}
-        for split in ("train", "val", "test"):
+        for split, other in (("train", "train"), ("val", "test"), ("test", "val")):
             rows = np.flatnonzero(store.split == split)
+            division = store.meta["split"]
+            if len(rows) == 0 and division.get("method") == "random" and division[split] == 0:  # one in two parts
+                rows = np.flatnonzero(store.split == other)
             if len(rows) == 0:
                 raise InputError(
                     f"{self.folder} has {len(store.split)} faces, none of them in the {split} split: "
@@ -135,25 +188,42 @@ class FaceDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         faces = self.splits["train"]
-        order = Shuffle(len(faces), self.flip, self.seed)
-        return self._loader(faces, sampler=order, drop_last=len(faces) >= self.batch_size)
+        overfit = self.trainer is not None and self.trainer.overfit_batches  # the same batches again and again
+        order = range(len(faces)) if overfit else Shuffle(len(faces), self.flip, self.seed)
+        loader = self._loader(faces, order, partial=False, going_on=self.going_on)
+        self.batches, self.going_on = loader.batch_sampler, None
+        return loader
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(self.splits["val"])
+        return self._loader(self.splits["val"], range(len(self.splits["val"])), partial=True)
 
     def test_dataloader(self) -> DataLoader:
-        return self._loader(self.splits["test"])
+        return self._loader(self.splits["test"], range(len(self.splits["test"])), partial=True)
 
-    def _loader(self, faces: Faces, **options) -> DataLoader:
+    def state_dict(self) -> dict[str, int]:
+        """The place in the epoch that is under way."""
+        return dict(self.batches.place)
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.going_on = state
+
+    def _loader(self, faces: Faces, order: Sized, **options) -> DataLoader:
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        if min(self.batch_size, len(faces)) < world:
+            raise InputError(
+                f"{world} processes share data.batch_size={self.batch_size} and a split of {len(faces)} faces: "
+                "take more of both, or a smaller trainer.devices"
+            )
+        batches = Batches(order, self.batch_size, rank=rank, world=world, **options)
         # Fetching is one indexing of a memory map: a worker process would cost more than it gives.
-        return DataLoader(faces, batch_size=self.batch_size, collate_fn=_as_is, **options)
+        return DataLoader(faces, batch_sampler=batches, collate_fn=_as_is)
 
     def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
         x = to_pictures(batch)
         if self.trainer is None or not self.trainer.training:
             return x
-        # All that is random in a step (augmentation, noise, dropout) follows from seed and step alone.
-        torch.manual_seed(hash((self.seed, self.trainer.global_rank, self.trainer.fit_loop.total_batch_idx)))
+        # All that is random in a step (augmentation, noise, dropout) follows from seed and step alone; see `vae.noise`.
+        torch.manual_seed(hash((self.seed, self.trainer.fit_loop.total_batch_idx)))
         return self.augment(x) if self.augment else x
 
     def pictures(self, split: str, limit: int | None = None, mirrored: bool = False) -> Iterator[Tensor]:

@@ -1,15 +1,17 @@
 """Fetch a file and unpack it, so that nothing half done ever carries the final name."""
 
 import errno
+import gzip
 import hashlib
 import http.client
 import shutil
 import stat
+import tarfile
 import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PureWindowsPath
 from urllib.parse import urlsplit
 
@@ -18,6 +20,7 @@ from tqdm import tqdm
 from vae.errors import EnvironmentProblem, InputError
 
 CHUNK = 1 << 18  # bytes
+TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
 class _Broken(EnvironmentProblem):
@@ -137,6 +140,11 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         raise _Broken(str(error) or type(error).__name__) from error
 
 
+def unpack(path: Path | str, folder: Path | str) -> None:
+    """`untar` or `unzip`, as the ending of the file says."""
+    (untar if str(path).lower().endswith(TAR) else unzip)(path, folder)
+
+
 def unzip(path: Path | str, folder: Path | str) -> None:
     """Extract a zip file into `folder`, with a progress bar; the folder appears whole or not at all.
 
@@ -145,21 +153,29 @@ def unzip(path: Path | str, folder: Path | str) -> None:
             lie outside of `folder`.
         InputError: `folder` exists and is not empty.
     """
-    path, folder = Path(path), Path(folder)
+    _unpack(Path(path), Path(folder), _extract_zip)
+
+
+def untar(path: Path | str, folder: Path | str) -> None:
+    """The same as `unzip` for a tar file, compressed or not."""
+    _unpack(Path(path), Path(folder), _extract_tar)
+
+
+def _unpack(path: Path, folder: Path, extract: Callable[[Path, Path], None]) -> None:
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} exists and is not empty: remove it")
     staging = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
-        _extract(path, staging)
+        extract(path, staging)
         staging.replace(folder)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
 
 
-def _extract(path: Path, folder: Path) -> None:
+def _extract_zip(path: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             for member in tqdm(_members(archive), unit="file", desc=f"unzip {path.name}"):
@@ -174,6 +190,27 @@ def _extract(path: Path, folder: Path) -> None:
         if isinstance(error, OSError) and error.errno not in names:
             raise
         raise EnvironmentProblem(f"{path.name} is not a sound zip file: {error}") from error
+
+
+def _extract_tar(path: Path, folder: Path) -> None:
+    def plain(member: tarfile.TarInfo, to: str) -> tarfile.TarInfo:
+        if not (member.isreg() or member.isdir()):
+            raise EnvironmentProblem(f"{path.name} is refused: {member.name!r} is a link or a device")
+        return tarfile.data_filter(member, to)
+
+    try:
+        with tarfile.open(path) as archive:
+            for member in tqdm(archive, unit="file", desc=f"unpack {path.name}"):
+                archive.extract(member, folder, filter=plain)
+    except tarfile.FilterError as error:
+        raise EnvironmentProblem(f"{path.name} is refused: {error}") from error
+    except EnvironmentProblem:
+        raise
+    except Exception as error:  # damage shows as ReadError, EOFError, zlib.error …
+        if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile) and error.errno:
+            raise
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise EnvironmentProblem(f"{path.name} is not a sound tar file: {reason}") from error
 
 
 def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

@@ -4,18 +4,21 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from vae.cli import command
-from vae.data import align, store
+from vae.data import align, detect, store
+from vae.data.annotate import annotate
+from vae.data.cartoon import attribute_file
 from vae.data.landmarks import (
     LandmarkError,
     format_landmarks,
@@ -23,6 +26,7 @@ from vae.data.landmarks import (
     read_landmarks,
 )
 from vae.data.sources import find_photos
+from vae.data.split import METHODS, choose_splits, copy_splits
 from vae.errors import InputError
 
 FORMAT = 1  # of the data set: another number, and data sets are made again
@@ -60,18 +64,25 @@ def make_dataset(config: DictConfig) -> Path:
     raw_dir = Path(config.raw_dir).expanduser()
     folder = Path(config.processed_dir).expanduser() / str(config.name)
     settings = {key: config[key] for key in ("align", "fill", "min_eye_distance", "on_bad")}
+    if config.align == "detect":
+        settings["detector"] = detect.VERSION
+    attributes = config.get("attributes")
+    if attributes:
+        settings["attributes"] = attributes["_target_"]
+    method = config.split.get("method", "hash")
     split = {key: config.split[key] for key in ("val", "test", "seed")}
+    if method == "random":
+        split = {**split, "method": method, "random_state": config.split.random_state}
     if not config.source and not raw_dir.exists():
         raise InputError(f"data.raw_dir={raw_dir}: no such folder; name the one that holds the photos")
     with store.store_lock(folder):
         if config.source:
-            from hydra.utils import instantiate
-
             instantiate(config.source)(raw_dir)
         photos = find_photos(raw_dir)
         if not photos:
             raise InputError(f"data.raw_dir={raw_dir}: no photos in it; name the folder that holds them")
-        files = list(_files(raw_dir, photos, config.align == "landmarks"))
+        beside = [landmark_file] * (config.align == "landmarks") + [attribute_file] * bool(attributes)
+        files = list(_files(raw_dir, photos, beside))
         hashes = {"settings": _hash([FORMAT, settings]), "files": _hash(files)}
         done = _done(folder, hashes)
         if done:
@@ -79,7 +90,12 @@ def make_dataset(config: DictConfig) -> Path:
                 _split_again(done, split)
             print(f"{folder}: {len(done)} faces, up to date")
         else:
-            _make(folder, raw_dir, photos, settings, split, hashes, config.workers)
+            result = partial(_result, raw_dir=raw_dir, settings=settings, attributes=instantiate(attributes))
+            _make(folder, raw_dir, photos, result, settings, split, hashes, config.workers)
+        if config.split.get("copy_to"):
+            out = Path(config.split.copy_to).expanduser()
+            counts = copy_splits(store.FaceStore(folder), raw_dir, out)
+            print(f"{out}: " + ", ".join(f"{count} pictures in {name}/" for name, count in sorted(counts.items())))
     return folder
 
 
@@ -95,7 +111,7 @@ def align_photo(photo: Path, settings: dict) -> tuple[align.Aligned, np.ndarray 
     if settings["align"] == "center":
         picture, _ = align.read_photo(photo, shrink=None, upright=True)
         return align.center_crop(picture), None
-    landmarks = read_landmarks(landmark_file(photo))
+    landmarks = detect.find_face(photo) if settings["align"] == "detect" else read_landmarks(landmark_file(photo))
     distance = math.dist(landmarks[0], landmarks[1])
     if distance < settings["min_eye_distance"]:
         raise SmallFace(
@@ -112,10 +128,13 @@ def align_photo(photo: Path, settings: dict) -> tuple[align.Aligned, np.ndarray 
     return aligned, landmarks
 
 
-def _result(photo: Path, raw_dir: Path, settings: dict) -> tuple[np.ndarray | None, dict]:
+def _result(
+    photo: Path, raw_dir: Path, settings: dict, attributes: Callable[[Path], dict] | None = None
+) -> tuple[np.ndarray | None, dict]:
     """The face of a photo and its row in index.csv, or None and its row in skipped.csv."""
     file = photo.relative_to(raw_dir).as_posix()
     try:
+        named = attributes(photo) if attributes else {}
         (face, scale, outside), landmarks = align_photo(photo, settings)
     except InputError as error:
         if settings["on_bad"] == "stop":
@@ -131,6 +150,8 @@ def _result(photo: Path, raw_dir: Path, settings: dict) -> tuple[np.ndarray | No
         "landmarks": points,
         "scale": f"{scale:.6g}",
         "outside": f"{outside:.4f}",
+        "split": "",
+        **named,
     }
 
 
@@ -138,6 +159,7 @@ def _make(
     folder: Path,
     raw_dir: Path,
     photos: list[Path],
+    result: Callable[[Path], tuple[np.ndarray | None, dict]],
     settings: dict,
     split: dict,
     hashes: dict,
@@ -148,20 +170,24 @@ def _make(
     index, skipped = [], []
     try:
         with store.FaceWriter(part) as writer, store.one_thread_each():
-            results = store.in_order(partial(_result, raw_dir=raw_dir, settings=settings), photos, workers)
+            results = store.in_order(result, photos, workers)
             for face, row in tqdm(results, total=len(photos), desc=folder.name, unit=" photos"):
                 if face is None:
                     skipped.append(row)
                 else:
                     writer.append(face)
-                    index.append(row | {"split": store.choose_split(row["file"], **split)})
+                    index.append(row)
         reasons = dict(sorted(Counter(row["reason"] for row in skipped).items()))
         told = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         if not index:
+            hint = "; without .cat files take data.align=detect or data.align=center" * (
+                list(reasons) == ["no landmarks"]
+            )
             raise InputError(
                 f"data.raw_dir={raw_dir}: none of its {len(photos)} photos can be used ({told}); "
-                f"the first: {skipped[0]['detail']}"
+                f"the first: {skipped[0]['detail']}{hint}"
             )
+        index = _divide(index, split)
         # From here on there is no data set, until the last line has made the new one complete.
         (folder / store.META).unlink(missing_ok=True)
         for resized in folder.glob("faces_*.npy"):
@@ -171,7 +197,7 @@ def _make(
         part.unlink(missing_ok=True)
     store.write_contact_sheet(folder / store.SHEET, np.load(folder / store.FACES, mmap_mode="r"))
     store.write_rows(folder / store.SKIPPED, ["file", "reason", "detail"], skipped)
-    store.write_rows(folder / store.INDEX, list(index[0]), index)
+    store.write_rows(folder / store.INDEX, _columns(index), index)
     counts = {"photos": len(photos), "faces": len(index), "skipped": reasons}
     store.write_meta(folder, {**counts, "settings": settings, "split": split, "hash": hashes})
     print(
@@ -181,9 +207,20 @@ def _make(
 
 
 def _split_again(done: store.FaceStore, split: dict) -> None:
-    rows = [row | {"split": store.choose_split(row["file"], **split)} for row in done.index]
-    store.write_rows(done.folder / store.INDEX, list(rows[0]), rows)
+    rows = _divide(done.index, split)
+    store.write_rows(done.folder / store.INDEX, _columns(rows), rows)
     store.write_meta(done.folder, {**done.meta, "split": split})
+
+
+def _divide(rows: list[dict], split: dict) -> list[dict]:
+    """The rows of index.csv with their splits."""
+    names = choose_splits([row["file"] for row in rows], **split)
+    return [row | {"split": name} for row, name in zip(rows, names, strict=True)]
+
+
+def _columns(rows: list[dict]) -> list[str]:
+    """The columns of index.csv; attributes that only some of the pictures have come last."""
+    return list(dict.fromkeys(key for row in rows for key in row))
 
 
 def _done(folder: Path, hashes: dict) -> store.FaceStore | None:
@@ -195,10 +232,10 @@ def _done(folder: Path, hashes: dict) -> store.FaceStore | None:
     return None
 
 
-def _files(raw_dir: Path, photos: list[Path], landmarks: bool) -> Iterator[tuple]:
-    """Name, size and time of each file that the faces depend on."""
+def _files(raw_dir: Path, photos: list[Path], beside: list[Callable[[Path], Path]]) -> Iterator[tuple]:
+    """Name, size and time of each photo and of the files beside it that the faces depend on."""
     for photo in photos:
-        for file in (photo, landmark_file(photo)) if landmarks else (photo,):
+        for file in (photo, *(name(photo) for name in beside)):
             with suppress(OSError):
                 status = os.stat(file)
                 yield (
@@ -215,13 +252,15 @@ def _hash(thing: object) -> str:
 def _check(config: DictConfig) -> None:
     """Raise InputError where an option is out of its range."""
     choices = {
-        "align": ["landmarks", "center"],
+        "align": ["landmarks", "center", "detect"],
         "fill": list(align.FILLS),
         "on_bad": ["skip", "stop"],
     }
     for key, names in choices.items():
         if config[key] not in names:
             raise InputError(f"data.{key} must be one of {', '.join(names)}, not {config[key]!r}")
+    if config.split.get("method", "hash") not in METHODS:
+        raise InputError(f"data.split.method must be one of {', '.join(METHODS)}, not {config.split.method!r}")
     if config.name in ("", "..") or Path(str(config.name)).name != str(config.name):
         raise InputError(f"data.name={config.name} must be the name of a folder, not a path; see data.processed_dir")
     workers = config.workers
@@ -243,7 +282,16 @@ def _shares(config: DictConfig) -> dict[str, object]:
 
 @command("make_dataset")
 def main(config: DictConfig) -> None:
-    make_dataset(config.data)
+    folder = make_dataset(config.data)
+    if config.annotate:
+        if config.data.align != "detect":
+            raise InputError("annotate=true writes the points that data.align=detect estimates: add data.align=detect")
+        out = Path(config.annotated_dir).expanduser()
+        having, lacking = annotate(folder, Path(config.data.raw_dir).expanduser(), out)
+        print(
+            f"{out}: {having} photos with a .cat file to correct, {lacking} without: no face was found; "
+            f"then: make data data=folder data.raw_dir={out}"
+        )
 
 
 if __name__ == "__main__":

@@ -5,21 +5,33 @@ from pathlib import Path
 
 import cv2
 import torch
+from omegaconf import DictConfig
 from torch import Tensor
 
+from vae.data.detect import NoFace
 from vae.data.landmarks import landmark_file
 from vae.data.make_dataset import align_photo
 from vae.data.sources import find_photos
 from vae.errors import InputError
 
 
-def read_pictures(folder: Path | str, image_size: int, fill: str = "replicate") -> Iterator[tuple[Path, Tensor]]:
+def read_pictures(folder: Path | str, data: DictConfig) -> Tensor:
+    """All pictures of a folder at once, `(B, 3, S, S)` in [-1, 1]; see `each_picture`.
+
+    >>> model = vae.load("models/latest")
+    >>> drawn = model.reconstruct(vae.read_pictures("photos", model.config.data))
+    """
+    return torch.cat([x for _, x in each_picture(folder, data)])
+
+
+def each_picture(folder: Path | str, data: DictConfig) -> Iterator[tuple[Path, Tensor]]:
     """The pictures of a folder, one after the other: aligned where a `.cat` file lies beside, else centre-cropped.
+
+    A model of data made with `align=detect` gets the faces that are found, and the centre where there is none.
 
     Args:
         folder: of pictures, subfolders included; or one picture.
-        image_size: side S in pixels.
-        fill: what is outside the photo, see `vae.data.align`.
+        data: the node `data` of the model's configuration: `image_size`, the side S in pixels, and `fill`.
 
     Yields:
         the path relative to the folder, and `(1, 3, S, S)` in [-1, 1].
@@ -32,8 +44,12 @@ def read_pictures(folder: Path | str, image_size: int, fill: str = "replicate") 
     if not photos:
         raise InputError(f"images={folder}: no pictures in it")
     for photo in photos:
-        way = "landmarks" if landmark_file(photo).is_file() else "center"
-        aligned, _ = align_photo(photo, {"align": way, "fill": fill, "min_eye_distance": 0})
-        face = cv2.resize(aligned.face, (image_size, image_size), interpolation=cv2.INTER_AREA)
+        way = "landmarks" if landmark_file(photo).is_file() else "detect" if data.get("align") == "detect" else "center"
+        settings = {"align": way, "fill": data.fill, "min_eye_distance": 0}
+        try:
+            aligned, _ = align_photo(photo, settings)
+        except NoFace:
+            aligned, _ = align_photo(photo, {**settings, "align": "center"})
+        face = cv2.resize(aligned.face, (data.image_size, data.image_size), interpolation=cv2.INTER_AREA)
         x = torch.from_numpy(face).permute(2, 0, 1)[None].float().div(127.5).sub(1)
         yield (Path(photo.name) if folder.is_file() else photo.relative_to(folder)), x

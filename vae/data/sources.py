@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from filelock import FileLock
 from PIL import Image
 
-from vae.data.download import download, unzip
+from vae.data.download import download, unpack
 from vae.errors import EnvironmentProblem, InputError
 
 UNREADABLE = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # Pillow names these formats, but cannot decode them alone
@@ -57,19 +57,30 @@ def _stop(error: OSError) -> None:
     raise error
 
 
-def download_cats(
-    raw_dir: Path | str, urls: Sequence[str | Sequence[str]], timeout: float = 30, retries: int = 3, pause: float = 1
+def download_cats(raw_dir: Path | str, urls: Sequence[str | Sequence[str]], **patience: float) -> None:
+    """Make sure that `raw_dir` holds the photos of the CAT data set (Zhang, Sun & Tang 2008): `download_photos`."""
+    download_photos(raw_dir, urls, wanted="photos with their .cat files", **patience)
+
+
+def download_photos(
+    raw_dir: Path | str,
+    urls: Sequence[str | Sequence[str]],
+    wanted: str = "photos",
+    timeout: float = 30,
+    retries: int = 3,
+    pause: float = 1,
 ) -> None:
-    """Make sure that `raw_dir` holds the photos of the CAT data set (Zhang, Sun & Tang 2008).
+    """Make sure that `raw_dir` holds photos.
 
     Nothing is fetched where there are photos already, in any layout. Otherwise the places are tried in order, those
-    whose zip files lie in `raw_dir` first; what the first good one has appears as `raw_dir/photos`, whole or not at
+    whose archives lie in `raw_dir` first; what the first good one has appears as `raw_dir/photos`, whole or not at
     all. What has been fetched so far is kept in a hidden folder, and the next call goes on from there.
 
     Args:
         raw_dir: the folder of photos; made if missing.
-        urls: the places. One is the URL of a zip file, a list of such URLs that belong together, or
+        urls: the places. One is the URL of a zip or tar file, a list of such URLs that belong together, or
             `kaggle:OWNER/NAME`, which needs the package `kagglehub` and is passed over where that is not installed.
+        wanted: the photos in words, for the message.
         timeout: see `vae.data.download.download`, as for `retries` and `pause`.
 
     Raises:
@@ -105,8 +116,8 @@ def download_cats(
             shutil.rmtree(work, ignore_errors=True)
             return
     raise EnvironmentProblem(
-        f"{raw_dir} holds no photos and none could be fetched: put the photos with their .cat files, or these zip "
-        f"files, into {raw_dir}; tried {'; '.join(reasons)}"
+        f"{raw_dir} holds no photos and none could be fetched: put the {wanted}, or these archives, "
+        f"into {raw_dir}; tried {'; '.join(reasons)}"
     )
 
 
@@ -119,16 +130,16 @@ def _name(url: str) -> str:
 
 
 def _fetch(url: str, raw_dir: Path, work: Path, staging: Path, **patience: float) -> None:
-    """Put the photos of one URL into a folder of `staging`, from the zip file in `raw_dir` or else through `work`."""
+    """Put the photos of one URL into a folder of `staging`, from the archive in `raw_dir` or else through `work`."""
     if url.startswith(KAGGLE):
         return _kaggle(url, staging)
     archive = raw_dir / _name(url)
     if archive.is_file():
-        return unzip(archive, staging / archive.stem)
+        return unpack(archive, staging / archive.stem)
     archive = work / archive.name
     download(url, archive, **patience)
     try:
-        unzip(archive, staging / archive.stem)
+        unpack(archive, staging / archive.stem)
     except EnvironmentProblem as problem:
         archive.unlink()  # to be fetched anew next time
         raise EnvironmentProblem(f"{url}: {problem}") from problem

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vae.noise import shared
+
 LOG_2PI = math.log(2 * math.pi)
 
 
@@ -47,8 +49,10 @@ class DiagonalGaussian:
 
     def rsample(self, n: int | None = None) -> Tensor:
         """Draw with the reparameterization trick z = mu + σ·ε: shape of `mu`, or `(n, *mu.shape)`."""
-        shape = self.mu.shape if n is None else (n, *self.mu.shape)
-        noise = torch.randn(shape, dtype=self.mu.dtype, device=self.mu.device)
+        first = () if n is None else (n,)
+        rows, *rest = self.mu.shape
+        like = {"dtype": self.mu.dtype, "device": self.mu.device}
+        noise = shared(lambda rows: torch.randn(*first, rows, *rest, **like), rows, dim=len(first))
         return torch.addcmul(self.mu, (0.5 * self.log_var).exp(), noise)
 
     def log_prob(self, z: Tensor) -> Tensor:

@@ -6,26 +6,24 @@ in nats per picture, summed over pixels and latents, averaged over the batch. Th
 name: a variant is a class beside its siblings and a YAML file.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
-from kornia.metrics import ssim
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import Timer
 from torch import Tensor, nn
 
 from vae.errors import InputError
-from vae.metrics import ActiveUnits
-from vae.models.likelihoods import Likelihood, bits_per_dim
+from vae.models.likelihoods import Likelihood
 from vae.models.samplers import Sampler
 
 
-class VAE(pl.LightningModule):
-    """A trainable VAE on pictures `(B, 3, H, W)` in [-1, 1].
+class VAE(nn.Module):
+    """A VAE on pictures `(B, 3, H, W)` in [-1, 1].
+
+    What is here is what a trained model is used for, and needs no Lightning; `vae.models.trainable` trains it. All
+    of it runs without gradients, in evaluation mode, and leaves the mode as it was.
 
     Args:
         encoder: x → posterior q(z|x), see `vae.models.distributions`.
@@ -34,8 +32,6 @@ class VAE(pl.LightningModule):
         regularizer: see `vae.models.regularizers`.
         prior: p(z).
         sampler: see `vae.models.samplers`.
-        optimizer: parameters → optimizer; needed for training only.
-        scheduler: see `vae.models.schedulers`; None keeps the learning rate.
     """
 
     def __init__(
@@ -46,8 +42,6 @@ class VAE(pl.LightningModule):
         regularizer: nn.Module,
         prior: nn.Module,
         sampler: Sampler,
-        optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer] | None = None,
-        scheduler: Callable[..., dict] | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -56,12 +50,11 @@ class VAE(pl.LightningModule):
         self.regularizer = regularizer
         self.prior = prior
         self.sampler = sampler
-        self.make_optimizer = optimizer
-        self.make_scheduler = scheduler
-        size = torch.Size(prior.shape).numel()
-        self.active_units = nn.ModuleDict({stage: ActiveUnits(size) for stage in ("train_", "val_", "test_")})
 
-    # Using it. Everything here runs without gradients, in evaluation mode, and leaves the mode as it was.
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
 
     def encode(self, x: Tensor) -> Tensor:
         """The mean of q(z|x): `(B, 3, H, W)` in [-1, 1] → `(B, *latent)`."""
@@ -135,63 +128,6 @@ class VAE(pl.LightningModule):
         finally:
             self.train(training)
 
-    # Training it.
-
-    def progress(self) -> float:
-        """The share of the training that is done, in [0, 1], counting epochs, steps or time, whichever ends first."""
-        done = self.global_step / self.trainer.estimated_stepping_batches
-        for timer in self.trainer.callbacks:
-            if isinstance(timer, Timer) and timer.time_remaining() is not None:
-                elapsed = timer.time_elapsed()
-                done = max(done, elapsed / (elapsed + timer.time_remaining()))
-        return min(done, 1.0)
-
-    def training_step(self, x: Tensor, index: int) -> Tensor:
-        return self._step(x, "train", self.progress(), detailed=index % self.trainer.log_every_n_steps == 0)
-
-    def validation_step(self, x: Tensor, index: int) -> None:
-        self._step(x, "val")
-
-    def test_step(self, x: Tensor, index: int) -> None:
-        self._step(x, "test")
-
-    def _step(self, x: Tensor, stage: str, progress: float = 1.0, detailed: bool = True) -> Tensor:
-        """The loss of a batch in nats per dimension, so that learning rates do not depend on the picture's size."""
-        posterior = self.encoder(x)
-        z = posterior.rsample()
-        params = self.decoder(z)
-        reconstruction = -self.likelihood(params, x).mean()
-        penalty, scalars = self.regularizer(posterior, z, self.prior, progress)
-        loss = reconstruction + penalty.mean()
-        if not loss.isfinite():
-            terms = {"reconstruction": reconstruction, "regularizer": penalty.mean()}
-            bad = ", ".join(name for name, term in terms.items() if not term.isfinite()) or "loss"
-            raise InputError(
-                f"the {bad} became NaN or infinite at step {self.global_step}: "
-                "lower optimizer.lr, or take trainer.precision=32-true"
-            )
-        dimensions = x[0].numel()
-        active_units = self.active_units[f"{stage}_"]
-        active_units.update(posterior.mean)
-        scalars = {"loss": loss, "reconstruction": reconstruction, **scalars, **self.likelihood.scalars()}
-        if self.likelihood.normalized:
-            scalars["bits_per_dim"] = bits_per_dim(reconstruction + scalars["kl"], dimensions)
-        if detailed:
-            picture, target = (self.likelihood.mean(params.detach()) + 1) / 2, (x + 1) / 2
-            error = (picture - target).square().flatten(1).mean(1)
-            scalars["psnr"] = (-10 * error.log10()).mean()
-            scalars["ssim"] = ssim(picture, target, window_size=11).mean()
-        named = {f"{stage}/{name}": value.detach() for name, value in scalars.items()}
-        self.log_dict(named, on_step=False, on_epoch=True, batch_size=len(x), sync_dist=stage != "train")
-        self.log(f"{stage}/active_units", active_units, on_step=False, on_epoch=True)
-        return loss / dimensions
-
-    def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer(self.parameters())
-        if self.make_scheduler is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer, self.progress)}
-
 
 def interpolate_latents(a: Tensor, b: Tensor, steps: int, mode: str = "spherical") -> Tensor:
     """Latents between a and b, both `(B, *latent)`: `(B, steps, *latent)`.
@@ -215,22 +151,24 @@ def interpolate_latents(a: Tensor, b: Tensor, steps: int, mode: str = "spherical
     return (weight_a * flat_a + weight_b * flat_b).unflatten(-1, a.shape[1:])
 
 
-def build(config: DictConfig) -> VAE:
-    """The model that a configuration describes: its `model`, `likelihood`, `regularizer`, `sampler`, and, for training,
-    `optimizer` and `scheduler`.
+def parts(config: DictConfig) -> dict[str, nn.Module]:
+    """What `VAE` is made of, by the nodes `model`, `likelihood`, `regularizer` and `sampler` of a configuration.
 
     Raises:
         InputError: an option is out of its range.
     """
     likelihood = instantiate(config.likelihood)
     prior = instantiate(config.model.prior)
-    return VAE(
-        encoder=instantiate(config.model.encoder),
-        decoder=instantiate(config.model.decoder, out_channels=3 * likelihood.params_per_channel),
-        likelihood=likelihood,
-        regularizer=instantiate(config.regularizer),
-        prior=prior,
-        sampler=instantiate(config.sampler, prior=prior),
-        optimizer=instantiate(config.get("optimizer")),
-        scheduler=instantiate(config.get("scheduler")) or None,
-    )
+    return {
+        "encoder": instantiate(config.model.encoder),
+        "decoder": instantiate(config.model.decoder, out_channels=3 * likelihood.params_per_channel),
+        "likelihood": likelihood,
+        "regularizer": instantiate(config.regularizer),
+        "prior": prior,
+        "sampler": instantiate(config.sampler, prior=prior),
+    }
+
+
+def build(config: DictConfig) -> VAE:
+    """The model that a configuration describes, see `parts`."""
+    return VAE(**parts(config))

@@ -51,7 +51,7 @@ class GaussianMixture(Sampler):
         seed: of the fit.
     """
 
-    def __init__(self, prior: nn.Module, n_components: int = 10, seed: int = 0) -> None:
+    def __init__(self, prior: nn.Module, n_components: int = 20, seed: int = 0) -> None:
         super().__init__(prior)
         if n_components < 1:
             raise InputError(f"sampler.n_components must be at least 1, not {n_components}")

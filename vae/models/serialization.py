@@ -39,7 +39,7 @@ def export(model: VAE, config: DictConfig, codes: Tensor, folder: Path | str) ->
 
 
 def load(run: Path | str, sampler: DictConfig | None = None) -> VAE:
-    """Load the model of a run, ready to use.
+    """Load the model of a run, ready to use; its attribute `config` is the configuration it was trained with.
 
     Args:
         run: its folder, such as `models/latest`.
@@ -66,9 +66,18 @@ def load(run: Path | str, sampler: DictConfig | None = None) -> VAE:
         ) from None
     if sampler is not None and sampler != config.sampler:
         model.sampler = instantiate(sampler, prior=model.prior)
-        model.sampler.fit(_read(folder / "codes.safetensors")["codes"])
-    model.image_size = config.data.image_size
+        model.sampler.fit(load_codes(folder))
+    model.config = config
     return model.eval()
+
+
+def load_codes(run: Path | str) -> Tensor:
+    """The codes of a run's training set, `(N, *latent)`, see `VAE.codes`.
+
+    Raises:
+        InputError: the run holds none, or they cannot be read.
+    """
+    return _read(Path(run).expanduser() / "codes.safetensors")["codes"]
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -1,13 +1,17 @@
 """What a training needs beside the model: averaged weights, a clean stop, the right precision."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytorch_lightning as pl
 import torch
+from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
+
+from vae.errors import EnvironmentProblem
 
 
 def ema(decay: float = 0.999) -> Callable[[list[Tensor], list[Tensor], int], None]:
@@ -56,3 +60,20 @@ def precision(accelerator: str) -> str:
         return "32-true"
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16-mixed" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "32-true"
+
+
+@contextmanager
+def told_if_out_of_memory(config: DictConfig) -> Iterator[None]:
+    """What a device says when its memory is full, as one line with the batch size to try."""
+    try:
+        yield
+    except RuntimeError as error:
+        message = str(error)
+        full = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in message
+        if not full:
+            raise
+        size = config.data.batch_size
+        hint = f"try data.batch_size={size // 2}" if size > 1 else "take smaller model.channels or data.image_size"
+        if size > 1:
+            hint += " (with trainer.accumulate_grad_batches=2 the steps stay as large)"
+        raise EnvironmentProblem(f"out of memory at data.batch_size={size}: {hint}") from error

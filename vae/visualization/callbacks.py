@@ -7,6 +7,7 @@ from pytorch_lightning.callbacks import Callback
 
 from vae.data.datamodule import FaceDataModule
 from vae.models.model import VAE
+from vae.models.trainable import TrainableVAE
 from vae.visualization.visualize import save_curves, save_grid, save_reconstructions, save_strip
 
 
@@ -32,10 +33,17 @@ class Figures(Callback):
         self.every = every
         self.next = every
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, model: VAE) -> None:
-        if trainer.sanity_checking or not trainer.is_global_zero or model.progress() < self.next:
+    def state_dict(self) -> dict[str, float]:
+        return {"next": self.next}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.next = state["next"]
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, model: TrainableVAE) -> None:
+        progress = model.progress()  # a question to all processes
+        if trainer.sanity_checking or not trainer.is_global_zero or progress < self.next:
             return
-        self.next = model.progress() + self.every
+        self.next = progress + self.every
         datamodule = trainer.datamodule
         model.sampler.fit(model.codes(datamodule.pictures("train", limit=1024)))
         draw_figures(model, datamodule, self.folder)

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
+from vae.cli import command
 from vae.errors import InputError
 from vae.files import whole
 
@@ -195,3 +197,19 @@ def save_curves(
     with whole(path) as temporary:
         figure.savefig(temporary, dpi=150)
     return Path(path)
+
+
+@command("figures")
+def main(config: DictConfig) -> None:
+    """make figures: all figures of a run, or `only` some."""
+    from vae.models.serialization import load
+    from vae.visualization.figures import draw, open_figures
+
+    run = Path(config.run).expanduser()
+    figures = open_figures(load(run), run, Path(config.out).expanduser(), config)
+    written = draw(figures, config.only)
+    print("\n".join(str(path) for path in written))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""What mkdocs makes while it builds: formulas as MathML, the reference pages, the configuration reference.
+
+Nothing of it is kept: the pages follow the docstrings in `vae/` and the YAML files in `configs/`.
+"""
+
+import html
+import re
+from pathlib import Path
+
+from latex2mathml.converter import convert
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = "What every command shares, and the entry points behind `make`."
+FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+
+
+def on_page_content(page_html: str, **_: object) -> str:
+    r"""Every `\(…\)` and `\[…\]` as MathML, which browsers draw by themselves."""
+
+    def mathml(found: re.Match) -> str:
+        formula = re.sub(r"\\log\b(?! *\()", r"\\log\\,", html.unescape(found[2]).strip())  # a thin space after it
+        return convert(formula, display="inline" if found[1] == "span" else "block")
+
+    return FORMULA.sub(mathml, page_html)
+
+
+def on_files(files: Files, config: object) -> Files:
+    """Add the generated pages."""
+    pages = {"reference/configuration.md": configuration(), "reference/commands.md": commands()}
+    for package in ("data", "models", "metrics", "visualization"):
+        pages[f"reference/{package}.md"] = reference(package)
+    for name, text in pages.items():
+        files.append(File.generated(config, name, content=text))
+    return files
+
+
+def modules(package: str) -> list[str]:
+    """The public modules of `vae.<package>`, or that one module."""
+    folder = ROOT / "vae" / package
+    if folder.is_dir():
+        return [f"vae.{package}.{path.stem}" for path in sorted(folder.glob("[a-z]*.py"))]
+    return [f"vae.{package}"]
+
+
+def reference(package: str) -> str:
+    """The page of a package: each of its modules, from the docstrings."""
+    return _page(f"vae.{package}", "From the docstrings of the code.", modules(package))
+
+
+def commands() -> str:
+    """The page of the modules beside the packages."""
+    names = [f"vae.{path.stem}" for path in sorted((ROOT / "vae").glob("[a-z]*.py")) if path.stem != "metrics"]
+    return _page("Commands and the package", COMMANDS, ["vae", *names])
+
+
+def _page(title: str, text: str, names: list[str]) -> str:
+    members = {"vae": "\n    options:\n      members: false"}
+    return f"# {title}\n\n{text}\n\n" + "\n\n".join(f"::: {name}{members.get(name, '')}" for name in names) + "\n"
+
+
+def configuration() -> str:
+    """The page of all options, from `configs/`: one section a folder, one table a file."""
+    text = [
+        "# Configuration",
+        "",
+        "Every option of every command, made from the files in `configs/`. An option is given as `name=value` "
+        "after `make train` and its siblings; a choice as `group=choice`, such as `likelihood=l1`.",
+        "",
+    ]
+    configs = ROOT / "configs"
+    groups = sorted(path for path in configs.iterdir() if path.is_dir())
+    text += ["## Commands", ""]
+    for path in sorted(configs.glob("*.yaml")):
+        text += _choice(path, path.stem, prefix="", heading=f"make {_TARGETS.get(path.stem, path.stem)}")
+    for group in groups:
+        text += [f"## {group.name}", ""]
+        for path in sorted(group.glob("*.yaml")):
+            prefix = "" if "@package _global_" in path.read_text() else group.name + "."
+            text += _choice(path, path.stem, prefix, heading=f"{group.name}={path.stem}")
+    return "\n".join(text)
+
+
+_TARGETS = {"make_dataset": "data"}
+
+
+def _choice(path: Path, name: str, prefix: str, heading: str) -> list[str]:
+    lines = path.read_text().splitlines()
+    about, rows, builds = [], [], ""
+    for line in lines:
+        if not line.startswith("#"):
+            break
+        if "@package" not in line:
+            about.append(re.sub(r"^make [a-z_]+: ", "", line.lstrip("# ").strip()))
+    for option, value, meaning in options(lines):
+        if option == "_target_":
+            builds = value
+        elif not option.startswith(("defaults", "hydra")) and "_partial_" not in option:
+            target = f"builds {_linked(value)}" if option.endswith("._target_") else ""
+            name = prefix + option.removesuffix("._target_")
+            shown = "" if target else f"`{value}`" if value else ""
+            if shown or meaning or target:
+                rows.append(f"| `{name}` | {shown} | {' · '.join(filter(None, [meaning, target]))} |")
+    text = [f"### `{heading}` {{ #{heading.replace('=', '-').replace(' ', '-')} }}", ""]
+    about += [f"Builds {_linked(builds)}."] if builds else []
+    text += [" ".join(about), ""] if about else []
+    if rows:
+        text += ["| option | value | meaning |", "|---|---|---|", *rows, ""]
+    return text
+
+
+def _linked(target: str) -> str:
+    """A class of ours as a link to its place in the reference, another as it is."""
+    return f"[`{target}`][{target}]" if target.startswith("vae.") else f"`{target}`"
+
+
+def options(lines: list[str]) -> list[tuple[str, str, str]]:
+    """The options of a YAML file: dotted name, value as written, the comment behind it and in the lines below."""
+    found: list[tuple[str, str, str]] = []
+    path: list[tuple[int, str]] = []
+    for line in lines:
+        option = re.match(r"( *)([A-Za-z_]\w*): *(.*)$", line)
+        more = re.match(r" {4,}# *(.*)$", line)
+        if option:
+            indent, name, rest = len(option[1]), option[2], option[3]
+            path = [*(part for part in path if part[0] < indent), (indent, name)]
+            value, _, comment = rest.partition("#") if rest.startswith("#") else (rest + " ").partition(" #")
+            found.append((".".join(part[1] for part in path), _cell(value), _cell(comment)))
+        elif more and found:
+            found[-1] = (*found[-1][:2], f"{found[-1][2]} {_cell(more[1])}")
+    return found
+
+
+def _cell(text: str) -> str:
+    """Text that may stand in a cell of a table."""
+    return text.strip().replace("|", "\\|")

@@ -1,0 +1,293 @@
+"""The web page: what it draws, and each tab used once in a real browser."""
+
+import io
+import os
+import shutil
+import socket
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.conftest import TINY
+from vae.errors import EnvironmentProblem, InputError
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, composed, drawn):
+    """A run on drawn cats, its weights as they were at the start: enough to be looked at."""
+    from vae.data.datamodule import FaceDataModule
+    from vae.models.model import build
+    from vae.models.serialization import export
+    from vae.visualization.visualize import save_grid
+
+    folder = tmp_path_factory.mktemp("models") / "runs" / "first"
+    config = composed("train", *TINY, *drawn)
+    torch.manual_seed(0)
+    model = build(config)
+    with torch.no_grad():
+        model.encoder.head.weight.mul_(100)  # codes that differ
+    data = FaceDataModule(f"{config.data.processed_dir}/drawn", image_size=16, batch_size=16)
+    data.prepare_data()
+    data.setup()
+    codes = model.codes(data.pictures("train", mirrored=True))
+    model.sampler.fit(codes)
+    export(model, config, codes, folder)
+    save_grid(model.sample(4, seed=0), folder / "figures" / "samples.png")
+    (folder / "metrics.json").write_text('{"psnr": 12.5, "samplers": {"gmm": {"coverage": 0.75}}, "name": "first"}')
+    shutil.copytree(folder, folder.with_name("second"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def studio(run):
+    from vae.visualization.app import samplers
+    from vae.visualization.studio import Studio
+
+    return Studio(run, samplers())
+
+
+@pytest.fixture(scope="module")
+def photo():
+    """A cat with its background, larger than a face."""
+    from vae.data.drawn import draw, sample_traits
+
+    return np.asarray(draw(sample_traits(np.random.default_rng(3)))[0])
+
+
+def test_the_same_seed_gives_the_same_cats(studio):
+    assert torch.equal(studio.cats(3, 5), studio.cats(3, 5))
+    assert not torch.equal(studio.cats(3, 5), studio.cats(3, 6))
+    assert studio.cats(3, 5, sampler="prior").shape == (3, 3, 16, 16)
+    assert studio.samplers[0] == "gmm" and {"prior", "gmm"} <= set(studio.samplers)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"count": 0}, {"count": 101}, {"seed": -1}, {"temperature": -1}, {"temperature": 9}, {"sampler": "dice"}],
+)
+def test_options_out_of_range(studio, options):
+    with pytest.raises(InputError):
+        studio.cats(**{"count": 1, "seed": 0} | options)
+
+
+def test_the_sliders_start_at_the_cat_of_the_seed(studio):
+    positions = studio.slider_positions(3)
+    assert torch.allclose(studio.slider_cat(3, positions), studio.cats(1, 3), atol=1e-4)
+    moved = studio.slider_cat(3, [positions[0] + 2, *positions[1:]])
+    assert not torch.allclose(moved, studio.cats(1, 3), atol=1e-4)
+
+
+def test_a_morph_begins_and_ends_at_its_cats(studio):
+    start, end = studio.latents(2, 1).split(1)
+    way = studio.way(start, end)
+    for share, place in ((0, 0), (1, -1), (-5, 0), (7, -1)):
+        assert torch.allclose(studio.morph(start, end, share), way[place][None], atol=1e-5)
+    assert torch.allclose(way[[0, -1]], studio.model.decode(torch.cat([start, end])), atol=1e-4)
+
+
+def test_a_training_picture_is_its_own_neighbour(studio):
+    faces, mirrored, rows = studio.training_faces
+    near = studio.nearest_codes(studio.codes[2:3])
+    assert near.distances[0] == 0 and near.distances == sorted(near.distances)
+    from vae.data.datamodule import to_pictures
+
+    same = to_pictures(torch.from_numpy(faces[rows[2:3]]))
+    assert torch.equal(near.pictures[:1], same)
+    assert studio.nearest_pictures(same).distances[0] == 0
+    turned = studio.nearest_codes(studio.codes[len(rows) : len(rows) + 1])
+    assert torch.equal(turned.pictures[0], to_pictures(torch.from_numpy(mirrored[rows[:1]]))[0])
+
+
+def test_without_the_data_neighbours_are_drawn_from_their_codes(studio, run):
+    from vae.visualization.studio import Studio
+
+    alone = Studio(run)
+    alone.model.config.data.processed_dir = "nowhere"
+    assert alone.nearest_pictures(torch.zeros(1, 3, 16, 16)) is None
+    near = alone.nearest_codes(alone.codes[:1]).pictures
+    assert torch.allclose(near[:1], alone.model.decode(alone.codes[:1]), atol=1e-5)
+
+
+def test_a_photo_without_a_face_is_taken_from_its_middle(studio):
+    from vae.visualization.fragments import through_the_model
+
+    blank = np.full((60, 90, 3), 128, np.uint8)
+    assert studio.face(blank).landmarks is None and studio.face(blank).x.shape == (1, 3, 16, 16)
+    assert "No cat&#x27;s face was found" in through_the_model(studio, blank)
+
+
+def test_runs_side_by_side(run):
+    from vae.visualization.fragments import side_by_side
+    from vae.visualization.runs import find_runs, read_run
+
+    models = run.parent.parent
+    assert set(find_runs(models)) == {run, run.with_name("second")}
+    assert read_run(run).measures == {"psnr": 12.5, "samplers.gmm.coverage": 0.75}
+    assert [sheet.name for sheet in read_run(run).sheets] == ["samples.png"]
+    assert side_by_side({"a<b": run}).count("12.5") == 1 and "a<b" not in side_by_side({"a<b": run})
+
+
+@pytest.mark.parametrize(("option", "word"), [("run=nowhere", "nowhere"), ("port=99999", "port"), ("port=0", "port")])
+def test_mistakes(composed, option, word):
+    from vae.visualization.app import serve
+
+    with pytest.raises(InputError, match=word):
+        serve(composed("app", option))
+
+
+def test_a_port_that_is_taken():
+    from vae.visualization.app import listening
+
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(EnvironmentProblem, match="another port"):
+        listening("127.0.0.1", taken.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def address(studio, run, tmp_path_factory):
+    """The page, served by a thread."""
+    import uvicorn
+
+    from vae.visualization.app import listening, web
+
+    os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("uploads"))
+    server = uvicorn.Server(uvicorn.Config(web(studio, run.parent.parent), log_level="error"))
+    sock = listening("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{sock.getsockname()[1]}/"
+    server.should_exit = True
+    thread.join()
+    sock.close()
+
+
+def test_downloads_and_closed_doors(address):
+    import httpx
+
+    query = "count=3&seed=5&temperature=1&sampler=gmm"
+    with httpx.Client(base_url=address, trust_env=False) as client:
+        archive = zipfile.ZipFile(io.BytesIO(client.get(f"cats.zip?{query}").content))
+        assert archive.namelist() == ["cat-00.png", "cat-01.png", "cat-02.png"]
+        assert Image.open(io.BytesIO(archive.read("cat-00.png"))).size == (16, 16)
+        assert Image.open(io.BytesIO(client.get(f"cats.png?{query}").content)).size == (56, 20)
+        assert client.get("cats.png?count=1000000").status_code == 422
+        assert client.get("cats.exe").status_code == 404
+        for path in ("/etc/passwd", "Makefile", "vae/cli.py", "../Makefile"):
+            assert client.get(f"gradio_api/file={path}").status_code in (403, 404), path
+        assert "default-src 'self'" in client.get("").headers["content-security-policy"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not CHROMIUM:
+        pytest.skip("no chromium is installed: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:  # a fresh user data folder each time
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+def test_every_tab_in_a_browser(browser, address, photo, tmp_path):
+    page = browser.new_page(viewport={"width": 1100, "height": 900})
+    page.set_default_timeout(60_000)
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+
+    def picture(place: str) -> str:
+        return page.locator(f"{place} img").first.get_attribute("src")
+
+    def changes(place: str, before: str) -> None:
+        page.wait_for_function(
+            "([place, before]) => ![undefined, before].includes(document.querySelector(`${place} img`)?.src)",
+            arg=[place, before],
+        )
+
+    def upload(place: str, data: bytes, name: str = "cat.jpg") -> None:
+        file = {"name": name, "mimeType": "image/jpeg", "buffer": data}
+        page.set_input_files(f"{place} input[type=file]", file)
+
+    buffer = io.BytesIO()
+    Image.fromarray(photo).save(buffer, "JPEG")
+
+    page.goto(address + "?cat=5")  # an address that names a cat opens the tab of the sliders
+    page.wait_for_selector("#slider-cat img")
+    before = picture("#slider-cat")
+    page.locator("#direction-1 input[type=range]").focus()
+    page.keyboard.press("End")
+    changes("#slider-cat", before)
+    page.wait_for_function("location.search.startsWith('?cat=5&at=3,')")
+    moved = picture("#slider-cat")
+    page.click("#reset")
+    page.wait_for_function("before => document.querySelector('#slider-cat img').src == before", arg=before)
+    page.wait_for_function("!location.search.includes('at=3,')")
+    page.goto(f"{address}?cat=5&at=3,{page.url.split(',', 1)[1]}")
+    page.wait_for_function("moved => document.querySelector('#slider-cat img')?.src == moved", arg=moved)
+    page.click("#randomise")
+    changes("#slider-cat", moved)
+
+    page.get_by_role("tab", name="New cats").click()
+    page.wait_for_selector("#new-cats img")
+    assert page.locator("#new-cats img").count() == 24
+    before = picture("#new-cats")
+    page.click("#draw")
+    changes("#new-cats", before)
+    with page.expect_download() as download:
+        page.get_by_text("Download the sheet").click()
+    assert Image.open(download.value.path()).width > 16
+
+    page.get_by_role("tab", name="Morph").click()
+    page.wait_for_selector("#morph-loop img")
+    before = picture("#morph-between")
+    page.locator("#morph-share input[type=range]").focus()
+    page.keyboard.press("Home")
+    changes("#morph-between", before)
+    before = picture("#morph-second"), picture("#morph-loop")
+    page.click("#morph-sample-second")
+    changes("#morph-second", before[0])
+    changes("#morph-loop", before[1])
+    before = picture("#morph-first")
+    upload("#morph-upload-first", buffer.getvalue())
+    changes("#morph-first", before)
+
+    page.get_by_role("tab", name="My cat").click()
+    upload("#my-upload", b"I am a text", "cat.txt")
+    page.wait_for_selector("#my-cat .notice.error >> text=no picture")
+    upload("#my-upload", buffer.getvalue())
+    page.wait_for_selector("#my-cat .steps img")
+    assert page.locator("#my-cat .cats img").count() == 12
+
+    page.get_by_role("tab", name="Runs").click()
+    page.wait_for_selector("#runs img")
+    page.locator("#choose-runs input").click()
+    page.get_by_role("option", name="second").click()
+    page.wait_for_function("document.querySelectorAll('#runs section').length == 2")
+    assert page.locator("#runs .measures td").all_inner_texts() == ["12.5", "12.5", "0.75", "0.75"]
+
+    assert said == []
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+    left = sum(file.stat().st_size for file in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if file.is_file())
+    assert left == 0  # nothing of what was uploaded is kept
+    page.close()

@@ -1,0 +1,218 @@
+"""Find the face of a cat in a photo, and from its box the eyes and the mouth.
+
+OpenCV's two cascades for frontal cat faces (Viola & Jones 2001; `haarcascade_frontalcatface.xml` and its `_extended`
+sibling) search the photo turned by several angles. A cascade answers with many boxes around a face and few around
+anything else, so all boxes vote, none is thrown away: the face is where the most weight lies, and the mean of the boxes
+there, angle included, is its box. Eyes and mouth lie at fixed places of the box, `PLACES`.
+
+    make detector photos=FOLDER        # fits PLACES on photos with .cat files, and says how good they are
+"""
+
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from omegaconf import DictConfig
+from PIL import Image
+from tqdm import tqdm
+
+from vae.cli import command
+from vae.data import align, store
+from vae.data.landmarks import LandmarkError, landmark_file, read_landmarks
+from vae.data.sources import find_photos
+from vae.errors import InputError
+
+VERSION = 1  # of what `find_face` returns: raise it, and data sets that used it are made again
+
+CASCADES = ("haarcascade_frontalcatface.xml", "haarcascade_frontalcatface_extended.xml")
+ANGLES = (-30, -15, 0, 15, 30)  # degrees by which the photo is turned, counter-clockwise
+SEARCHED = 288  # longest side of the photo that is searched, in pixels
+STEP = 1.1  # between the sizes that are searched
+SMALLEST = 24  # side of the smallest box, in pixels of the searched photo; the cascades know no smaller ones
+VOTES = 4  # boxes that make a face
+
+# Left eye, right eye and mouth in the upright box: from its centre, in sides of the box, x to the right and y down.
+PLACES = np.array([(-0.214, -0.103), (0.233, -0.101), (0.008, 0.248)])
+
+EXIF_ORIENTATION = 0x0112
+
+
+class NoFace(InputError):
+    """A photo in which no face was found."""
+
+    reason = "no face found"
+
+
+class Box(NamedTuple):
+    """A face in a photo."""
+
+    x: float  # of its centre, in pixels; (0, 0) is the centre of the top left pixel
+    y: float
+    side: float  # in pixels
+    angle: float  # degrees by which the photo has to be turned, counter-clockwise, for the face to stand upright
+    votes: int  # boxes of the cascades that agree
+
+
+def detect(photo: np.ndarray) -> Box | None:
+    """The best face in a photo (H, W, 3) uint8, RGB, that stands upright; None where there is none."""
+    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
+    shrink = max(1.0, max(grey.shape) / SEARCHED)
+    if shrink > 1:
+        size = tuple(max(1, round(side / shrink)) for side in grey.shape[::-1])
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    boxes = np.concatenate([_search(grey, angle) for angle in ANGLES])
+    if len(boxes) == 0:
+        return None
+    x, y, side, angle = boxes.T
+    weight = 1 - np.abs(angle) / 90  # cats hold their heads upright
+    near = np.hypot(x[:, None] - x, y[:, None] - y) < 0.25 * np.minimum(side[:, None], side)
+    near &= np.abs(np.log(side[:, None] / side)) < 0.35
+    best = near[np.argmax(near @ weight * side)]  # times its side: what is wrong is mostly small
+    if best.sum() < VOTES:
+        return None
+    x, y, log_side, angle = np.average(np.column_stack([x, y, np.log(side), angle])[best], 0, weight[best]).tolist()
+    return Box((x + 0.5) * shrink - 0.5, (y + 0.5) * shrink - 0.5, np.exp(log_side) * shrink, angle, int(best.sum()))
+
+
+def place(box: Box, places: np.ndarray = PLACES) -> np.ndarray:
+    """Points of the upright box, (n, 2) in its units, as points of the photo, (n, 2) in pixels."""
+    turn = np.deg2rad(box.angle)
+    cos, sin = np.cos(turn), np.sin(turn)
+    return (box.x, box.y) + box.side * places @ np.array([(cos, sin), (-sin, cos)])
+
+
+def find_face(path: Path | str) -> np.ndarray:
+    """Estimate eyes and mouth in a photo, which is turned as its EXIF orientation says before it is searched.
+
+    Returns:
+        (3, 2) float64: left eye, right eye, mouth, in pixels of the stored picture like those of a `.cat` file.
+
+    Raises:
+        NoFace: there is none.
+        PhotoError: the file is no picture.
+    """
+    photo, _ = align.read_photo(path, upright=True)
+    box = detect(photo)
+    if box is None:
+        raise NoFace(f"{path}: no cat face found; add {landmark_file(path).name} with its landmarks, or leave it out")
+    with Image.open(path) as picture:
+        orientation = picture.getexif().get(EXIF_ORIENTATION, 1)
+    return stored(place(box), orientation, photo.shape[1], photo.shape[0])
+
+
+def stored(points: np.ndarray, orientation: int, width: int, height: int) -> np.ndarray:
+    """Eyes and mouth of an upright photo, (3, 2) in pixels, where they are in the stored picture.
+
+    Args:
+        points: left eye, right eye, mouth.
+        orientation: EXIF's, 1 to 8 (CIPA DC-008, section 4.6.4 A).
+        width: of the upright photo, in pixels.
+        height: the same.
+    """
+    x, y = points.T
+    right, bottom = width - 1 - x, height - 1 - y
+    ways = {
+        2: (right, y),
+        3: (right, bottom),
+        4: (x, bottom),
+        5: (y, x),
+        6: (y, right),
+        7: (bottom, right),
+        8: (bottom, x),
+    }
+    points = np.column_stack(ways.get(orientation, (x, y)))
+    mirrored = orientation in (2, 4, 5, 7)  # then the left eye is the right one
+    return points[[1, 0, 2]] if mirrored else points
+
+
+def _search(grey: np.ndarray, angle: float) -> np.ndarray:
+    """Every box that a cascade finds in the photo turned by `angle`: (n, 4), x and y of its centre, side, angle."""
+    height, width = grey.shape
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1)
+    cos, sin = abs(matrix[0, 0]), abs(matrix[0, 1])
+    turned = int(np.ceil(width * cos + height * sin)), int(np.ceil(width * sin + height * cos))
+    matrix[:, 2] += (turned[0] - width) / 2, (turned[1] - height) / 2
+    if angle:
+        grey = cv2.warpAffine(grey, matrix, turned, borderMode=cv2.BORDER_REPLICATE)
+    found = [cascade.detectMultiScale(grey, STEP, 0, minSize=(SMALLEST, SMALLEST)) for cascade in _cascades()]
+    boxes = np.concatenate([np.reshape(boxes, (-1, 4)) for boxes in found]).astype(float)
+    centres = boxes[:, :2] + (boxes[:, 2:] - 1) / 2
+    back = cv2.invertAffineTransform(matrix)
+    centres = centres @ back[:, :2].T + back[:, 2]
+    return np.column_stack([centres, boxes[:, 2], np.full(len(boxes), angle)])
+
+
+_local = threading.local()
+
+
+def _cascades() -> list[cv2.CascadeClassifier]:
+    """Those of this thread: a cascade must not be used by two at a time."""
+    if not hasattr(_local, "cascades"):
+        _local.cascades = [cv2.CascadeClassifier(cv2.data.haarcascades + name) for name in CASCADES]
+    return _local.cascades
+
+
+class Fit(NamedTuple):
+    """What photos with known landmarks say about the detector."""
+
+    photos: int
+    found: int  # in how many of them a face was found
+    places: np.ndarray  # (3, 2), the medians over the photos: what `PLACES` should be
+    errors: np.ndarray  # (found,) of the eyes with `PLACES`, as a share of the distance between the eyes
+
+
+def fit(photos: list[Path]) -> Fit:
+    """Compare the detector with the landmarks of photos.
+
+    The places are medians, so the few photos in which something else was taken for the face hardly move them.
+
+    Args:
+        photos: those without a `.cat` file are passed over.
+
+    Raises:
+        InputError: none of them has landmarks, or no face was found in any.
+    """
+    known = []
+    for photo in photos:
+        try:
+            known.append((photo, read_landmarks(landmark_file(photo))[:3]))
+        except LandmarkError:
+            continue
+    if not known:
+        raise InputError("none of the photos has a .cat file beside it: the fit needs known landmarks")
+    with store.one_thread_each():
+        boxes = store.in_order(lambda item: detect(align.read_photo(item[0])[0]), known)
+        boxes = list(tqdm(boxes, total=len(known), desc="detect", unit=" photos"))
+    places, errors = [], []
+    for (_, points), box in zip(known, boxes, strict=True):
+        if box is None:
+            continue
+        turn = np.deg2rad(box.angle)
+        matrix = np.array([(np.cos(turn), -np.sin(turn)), (np.sin(turn), np.cos(turn))])
+        places.append((points - (box.x, box.y)) / box.side @ matrix)
+        off = np.hypot(*(place(box)[:2] - points[:2]).T)
+        errors.append(off.mean() / np.hypot(*(points[1] - points[0])))
+    if not places:
+        raise InputError("no cat face was found in any of the photos")
+    return Fit(len(known), len(places), np.median(places, axis=0), np.array(errors))
+
+
+@command("detector")
+def main(config: DictConfig) -> None:
+    folder = Path(config.photos).expanduser()
+    result = fit(find_photos(folder))
+    rows = ", ".join(f"({x:.3f}, {y:.3f})" for x, y in result.places)
+    now = ", ".join(f"({x:.3f}, {y:.3f})" for x, y in PLACES)
+    print(f"faces found: {result.found} of {result.photos} photos ({result.found / result.photos:.1%})")
+    print(f"median eye error: {np.median(result.errors):.1%} of the distance between the eyes")
+    for limit in (0.1, 0.25):
+        share = (result.errors < limit).sum() / result.photos
+        print(f"eyes found within {limit:.0%} of that distance: {share:.1%} of all photos")
+    print(f"left eye, right eye, mouth in sides of the box, fitted here: {rows}")
+    print(f"in use (PLACES in vae/data/detect.py):                       {now}")
+
+
+if __name__ == "__main__":
+    main()

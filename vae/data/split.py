@@ -1,0 +1,80 @@
+"""Which pictures are trained on, which are kept for validation and test."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from vae.data import store as stores
+from vae.errors import InputError
+from vae.files import whole
+
+METHODS = ("hash", "random")
+
+
+def choose_splits(
+    files: Sequence[str], val: float, test: float, seed: int = 0, method: str = "hash", random_state: int = 0
+) -> list[str]:
+    """The split of every picture: "train", "val" or "test".
+
+    Args:
+        files: paths of the pictures, relative to their data set.
+        val: share for validation.
+        test: share for the test.
+        seed: of the method "hash".
+        method: "hash": a function of the name and `seed` alone, so that a picture stays where it is when others come
+            or go; the shares are met on average. "random": scikit-learn's `train_test_split` with `random_state`; the
+            shares are met exactly, rounded up: of 20,579 pictures a test share of 0.2 are 4,116, and 16,463 are left.
+        random_state: of the method "random".
+
+    Raises:
+        InputError: nothing would be left to train on.
+    """
+    if method == "hash":
+        return [stores.choose_split(file, val, test, seed) for file in files]
+    from sklearn.model_selection import train_test_split
+
+    rows = list(range(len(files)))
+    splits = ["train"] * len(files)
+    for name, share in (("test", test), ("val", val * len(files) / max(1, len(files) - _ceil(test * len(files))))):
+        if share == 0:
+            continue
+        try:
+            rows, held = train_test_split(rows, test_size=min(share, 1.0), random_state=random_state)
+        except ValueError:
+            raise InputError(
+                f"data.split: {len(files)} pictures are too few for val={val} and test={test}: "
+                "take more pictures or smaller shares"
+            ) from None
+        for row in held:
+            splits[row] = name
+    return splits
+
+
+def _ceil(number: float) -> int:
+    return -int(-number // 1)
+
+
+def copy_splits(store: stores.FaceStore, raw_dir: Path, out: Path) -> dict[str, int]:
+    """Copy the pictures of a data set into `out/train`, `out/test` and, where there is one, `out/val`.
+
+    Landmarks (`.cat`) and attributes (`.csv`) beside a picture go with it. What is there stays; a picture that an
+    earlier division has put elsewhere is moved.
+
+    Returns:
+        how many pictures there are in each folder.
+    """
+    counts: dict[str, int] = {}
+    for row in store.index:
+        photo = raw_dir / row["file"]
+        for file in (photo, photo.with_name(photo.name + ".cat"), photo.with_suffix(".csv")):
+            if not file.is_file():
+                continue
+            relative = file.relative_to(raw_dir)
+            for other in {"train", "val", "test"} - {row["split"]}:
+                (out / other / relative).unlink(missing_ok=True)
+            target = out / row["split"] / relative
+            if not target.is_file() or target.stat().st_size != file.stat().st_size:
+                with whole(target) as temporary:
+                    shutil.copyfile(file, temporary)
+        counts[row["split"]] = counts.get(row["split"], 0) + 1
+    return counts

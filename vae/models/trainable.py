@@ -1,0 +1,141 @@
+"""A VAE that Lightning trains: the loss of a batch, what is logged of it, and its optimizer."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from kornia.metrics import ssim
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Timer
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric
+
+from vae.errors import InputError
+from vae.metrics import ActiveUnits
+from vae.models.likelihoods import bits_per_dim
+from vae.models.model import VAE, parts
+
+
+class TrainableVAE(VAE, pl.LightningModule):
+    """`VAE` with its training.
+
+    Args:
+        optimizer: parameters → optimizer.
+        scheduler: see `vae.models.schedulers`; None keeps the learning rate.
+        **parts: those of `VAE`.
+    """
+
+    def __init__(
+        self,
+        optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer],
+        scheduler: Callable[..., dict] | None = None,
+        **parts: nn.Module,
+    ) -> None:
+        super().__init__(**parts)
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        size = torch.Size(self.prior.shape).numel()
+        self.active_units = nn.ModuleDict({stage: ActiveUnits(size) for stage in ("train_", "val_", "test_")})
+        self.averages = nn.ModuleDict()  # of the training scalars, over the epoch that is under way
+
+    def progress(self) -> float:
+        """The share of the training that is done, in [0, 1], counting epochs, steps or time, whichever ends first."""
+        done = self.global_step / self.trainer.estimated_stepping_batches
+        for timer in self.trainer.callbacks:
+            if isinstance(timer, Timer) and timer.time_remaining() is not None:
+                elapsed = timer.time_elapsed()
+                done = max(done, elapsed / (elapsed + timer.time_remaining()))
+                if self.trainer.world_size > 1:  # clocks differ, learning rates may not
+                    done = self.trainer.strategy.broadcast(done)
+        return min(done, 1.0)
+
+    def training_step(self, x: Tensor, index: int) -> Tensor:
+        return self._step(x, "train", self.progress(), detailed=index % self.trainer.log_every_n_steps == 0)
+
+    def validation_step(self, x: Tensor, index: int) -> None:
+        self._step(x, "val")
+
+    def test_step(self, x: Tensor, index: int) -> None:
+        self._step(x, "test")
+
+    def _step(self, x: Tensor, stage: str, progress: float = 1.0, detailed: bool = True) -> Tensor:
+        """The loss of a batch in nats per dimension, so that learning rates do not depend on the picture's size."""
+        posterior = self.encoder(x)
+        z = posterior.rsample()
+        params = self.decoder(z)
+        reconstruction = -self.likelihood(params, x).mean()
+        penalty, scalars = self.regularizer(posterior, z, self.prior, progress)
+        loss = reconstruction + penalty.mean()
+        if not loss.isfinite():
+            terms = {"reconstruction": reconstruction, "regularizer": penalty.mean()}
+            bad = ", ".join(name for name, term in terms.items() if not term.isfinite()) or "loss"
+            raise InputError(
+                f"the {bad} became NaN or infinite at step {self.global_step}: "
+                "lower optimizer.lr, or take trainer.precision=32-true"
+            )
+        dimensions = x[0].numel()
+        active_units = self.active_units[f"{stage}_"]
+        active_units.update(posterior.mean)
+        scalars = {"loss": loss, "reconstruction": reconstruction, **scalars, **self.likelihood.scalars()}
+        if self.likelihood.normalized:
+            scalars["bits_per_dim"] = bits_per_dim(reconstruction + scalars["kl"], dimensions)
+        if detailed:
+            picture, target = (self.likelihood.mean(params.detach()) + 1) / 2, (x + 1) / 2
+            error = (picture - target).square().flatten(1).mean(1)
+            scalars["psnr"] = (-10 * error.log10()).mean()
+            scalars["ssim"] = ssim(picture, target, window_size=11).mean()
+        self.log(f"{stage}/active_units", active_units, on_step=False, on_epoch=True)
+        if stage == "train":
+            self._average(scalars, len(x))
+        else:
+            named = {f"{stage}/{name}": value.detach() for name, value in scalars.items()}
+            self.log_dict(named, on_step=False, on_epoch=True, batch_size=len(x), sync_dist=True)
+        return loss / dimensions
+
+    def _average(self, scalars: dict[str, Tensor], weight: int) -> None:
+        """Log training scalars as metrics of our own, which a checkpoint in the middle of an epoch can hold."""
+        for name, value in scalars.items():
+            if name not in self.averages:
+                self.averages[name] = MeanMetric(nan_strategy="disable").to(self.device)
+            self.averages[name].update(value.detach(), weight)
+        for name, metric in self.averages.items():
+            self.log(f"train/{name}", metric, on_step=False, on_epoch=True, metric_attribute=f"averages.{name}")
+
+    def on_train_epoch_start(self) -> None:
+        for metric in (*self.averages.values(), self.active_units["train_"]):
+            metric.reset()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["averages"] = {name: dict(metric.metric_state) for name, metric in self.averages.items()}
+        checkpoint["active_units"] = dict(self.active_units["train_"].metric_state)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.trainer.world_size > 1:  # the state is that of one process: this epoch's means start here
+            return
+        for name, state in checkpoint.get("averages", {}).items():
+            self.averages[name] = _restore(MeanMetric(nan_strategy="disable").to(self.device), state)
+        _restore(self.active_units["train_"], checkpoint.get("active_units", {}))
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer(self.parameters())
+        if self.make_scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer, self.progress)}
+
+
+def _restore(metric: Metric, state: dict[str, Tensor]) -> Metric:
+    for name, value in state.items():
+        setattr(metric, name, value.to(metric.device))
+    return metric
+
+
+def build_trainable(config: DictConfig) -> TrainableVAE:
+    """The model that a configuration describes, with its nodes `optimizer` and `scheduler`.
+
+    Raises:
+        InputError: an option is out of its range.
+    """
+    optimizer, scheduler = instantiate(config.optimizer), instantiate(config.scheduler) or None
+    return TrainableVAE(optimizer=optimizer, scheduler=scheduler, **parts(config))

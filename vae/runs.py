@@ -1,0 +1,175 @@
+"""The records of a run, in its folder: what was asked, where it ran, how it ended.
+
+| file | holds |
+|---|---|
+| `options.yaml` | the configuration, resolved, without what may differ when the run goes on |
+| `environment.yaml` | git commit, versions of the packages, command, tags |
+| `checkpoints/state.ckpt` | the state to go on from, see `vae.models.resuming` |
+| `result.json` | written last: `status` (finished, pruned, failed), `measures`, `seconds`, `error` |
+"""
+
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from vae.errors import InputError
+from vae.files import whole
+
+OPTIONS, ENVIRONMENT, RESULT = "options.yaml", "environment.yaml", "result.json"
+STATE = Path("checkpoints") / "state.ckpt"
+STARTED = Path("models/.started")  # a link to the run that was started last
+PACKAGES = ("vae-cats", "torch", "torchvision", "pytorch-lightning", "hydra-core", "kornia", "numpy", "scikit-learn")
+# What neither decides the weights nor the measures, and may change when a run goes on.
+FREE = ("run_dir", "resume", "ckpt_path", "logger", "tags", "print_config", "optimized_metric", "direction", "study")
+
+
+def run_folder(resume: str | None, fresh: str) -> str:
+    """The folder of a training: that of `resume`, or a fresh one; as `${run_folder:…}` in configurations."""
+    if resume is None:
+        return f"models/runs/{fresh}"
+    if resume == "latest":
+        return str(Path(os.path.relpath(STARTED.resolve()))) if STARTED.exists() else f"models/runs/{fresh}"
+    return resume
+
+
+def begin(config: DictConfig) -> Path:
+    """Write the records of a run that starts or goes on, and return its folder.
+
+    Raises:
+        InputError: the run in `resume` had other options, or `resume` is another folder than `run_dir`.
+    """
+    folder = Path(config.run_dir).expanduser()
+    if config.resume not in (None, "latest") and Path(config.resume).expanduser().resolve() != folder.resolve():
+        raise InputError(f"resume={config.resume} goes on in that folder: leave run_dir={config.run_dir} away")
+    if config.direction not in ("minimize", "maximize"):
+        raise InputError(f"direction must be minimize or maximize, not {config.direction!r}")
+    if not is_first_process():
+        return folder
+    options = decisive(config)
+    if config.resume:
+        if (folder / OPTIONS).is_file():
+            _refuse_differences(OmegaConf.to_container(OmegaConf.load(folder / OPTIONS)), options, folder)
+    else:
+        for name in (RESULT, STATE):
+            (folder / name).unlink(missing_ok=True)
+    for leftover in (folder / "checkpoints").glob(".*.ckpt"):  # of a process that was killed while it wrote
+        leftover.unlink(missing_ok=True)
+    with whole(folder / OPTIONS) as path:
+        path.write_text(OmegaConf.to_yaml(OmegaConf.create(options)))
+    with whole(folder / ENVIRONMENT) as path:
+        path.write_text(OmegaConf.to_yaml(OmegaConf.create(environment(config))))
+    return folder
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process of a training, or the one of them that writes."""
+    return not any(int(os.environ.get(name, 0)) for name in ("LOCAL_RANK", "SLURM_PROCID", "RANK"))
+
+
+def decisive(config: DictConfig) -> dict[str, Any]:
+    """The options that decide weights and measures, as plain values, whatever the folder of the run."""
+    copy = OmegaConf.create(OmegaConf.to_container(config))
+    OmegaConf.update(copy, "run_dir", "", force_add=True)
+    options = OmegaConf.to_container(copy, resolve=True)
+    callbacks = options.pop("callbacks", None) or {}
+    return {key: value for key, value in options.items() if key not in FREE} | {"ema": callbacks.get("ema")}
+
+
+def flat(options: Any, prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` → `{"a.b": 1}`; lists stay whole."""
+    if not isinstance(options, dict) or not options:
+        return {prefix: options}
+    return {k: v for key, value in options.items() for k, v in flat(value, f"{prefix}.{key}".strip(".")).items()}
+
+
+def _refuse_differences(before: dict, now: dict, folder: Path) -> None:
+    before, now = flat(before), flat(now)
+    names = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+    if names:
+        told = ", ".join(f"{name}={now.get(name)} (then {before.get(name)})" for name in names[:3])
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise InputError(
+            f"resume={folder}: that run had other options: {told}{more}; "
+            "give the same ones, or leave resume away and start a new run"
+        )
+
+
+def environment(config: DictConfig) -> dict[str, Any]:
+    """Where and from what a run was made: git commit, versions, command, tags."""
+    packages = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": packages,
+        "command": sys.argv[1:],
+        "tags": list(config.get("tags") or []),
+    }
+
+
+def _git(*command: str) -> str | None:
+    """What git says of the repository of this code; None without git or repository."""
+    try:
+        done = subprocess.run(
+            ["git", *command], cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=20
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def name_started(folder: Path) -> None:
+    """Make this run the one that `resume=latest` means."""
+    link(folder, STARTED)
+
+
+def link(folder: Path, name: Path) -> None:
+    """Point a link at a folder, from one moment to the next."""
+    name.parent.mkdir(parents=True, exist_ok=True)
+    temporary = name.with_name(f".{name.name}-{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(os.path.relpath(folder.resolve(), name.parent.resolve()))
+    temporary.replace(name)
+
+
+def write_result(config: DictConfig, status: str, measures: dict[str, float], seconds: float, error: str = "") -> None:
+    """Say how a run ended; the last of its files."""
+    if not is_first_process():
+        return
+    result = {
+        "status": status,
+        "error": " ".join(error.split()),
+        "seconds": round(seconds, 1),
+        "optimized_metric": config.optimized_metric,
+        "direction": config.direction,
+        "measures": {name: float(value) if math.isfinite(value) else None for name, value in sorted(measures.items())},
+    }
+    with whole(Path(config.run_dir).expanduser() / RESULT) as path:
+        path.write_text(json.dumps(result, indent=2))
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """How a run ended; None while it has not."""
+    try:
+        return json.loads((folder / RESULT).read_text())
+    except FileNotFoundError:
+        return None
+
+
+def is_complete(result: dict[str, Any] | None) -> bool:
+    """Whether a run needs nothing more: it is not missing, and did not fail."""
+    return result is not None and result["status"] in ("finished", "pruned")

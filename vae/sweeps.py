@@ -1,0 +1,191 @@
+"""Sweeps: many runs by one command, and the way back into a sweep that was interrupted.
+
+Hydra numbers the members of a sweep and gives each a folder; `sweep.yaml` keeps what was typed, so that `resume` can
+tell whether it is still the same sweep. A member that is finished is not run again, one that was killed goes on.
+"""
+
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf, open_dict
+from pytorch_lightning.callbacks import Callback
+
+from vae.errors import InputError
+from vae.files import whole
+from vae.runs import is_complete, read_result
+
+RECORD, STUDY = "sweep.yaml", "study.db"
+# What may change when a sweep goes on: where it runs, not what it runs.
+FREE = ("resume", "hydra/launcher", "hydra.launcher.", "hydra.sweep.", "hydra.sweeper.n_trials", "hydra.sweeper.n_jobs")
+
+
+def begin(options: list[str]) -> tuple[list[str], Path]:
+    """Start a sweep, or find the one to go on with.
+
+    Args:
+        options: as typed, without `--multirun`.
+
+    Returns:
+        the options for Hydra, and the folder of the sweep.
+
+    Raises:
+        InputError: `resume` is no sweep, or one of other options, or the folder of a new sweep is taken.
+    """
+    typed = dict(option.split("=", 1) for option in options if "=" in option)
+    same = [option for option in options if not option.startswith(FREE)]
+    free = [option for option in options if option.startswith(FREE) and not option.startswith("resume=")]
+    if not typed.get("resume"):
+        folder = Path(typed.get("hydra.sweep.dir", f"models/sweeps/{datetime.now():%Y-%m-%d_%H-%M-%S}")).expanduser()
+        if (folder / RECORD).exists():
+            raise InputError(f"{folder} holds a sweep: go on with it by resume={folder}, or name another folder")
+        with whole(folder / RECORD) as path:
+            path.write_text(OmegaConf.to_yaml(OmegaConf.create({"options": same, "trials": _trials(options)})))
+        return _placed([*same, *free], folder), folder
+    folder = Path(typed["resume"]).expanduser()
+    if not (folder / RECORD).is_file():
+        raise InputError(f"resume={folder}: there is no sweep in that folder ({RECORD} is missing)")
+    record = OmegaConf.load(folder / RECORD)
+    before = list(record.options)
+    if same and sorted(same) != sorted(before):
+        odd = sorted(set(same) ^ set(before))
+        raise InputError(
+            f"resume={folder}: that sweep had other options, the difference is {' '.join(odd)}; "
+            f"it was started with {' '.join(before)}"
+        )
+    if (folder / STUDY).exists():
+        free = [option for option in free if not option.startswith("hydra.sweeper.n_trials=")]
+        wanted = int(typed.get("hydra.sweeper.n_trials", record.trials))
+        free += _go_on_with_study(folder, wanted)
+    return _placed([*before, *free], folder), folder
+
+
+def _placed(options: list[str], folder: Path) -> list[str]:
+    place = [f"hydra.sweep.dir={folder}", "hydra.run.dir=${hydra.runtime.output_dir}"]
+    return [*(option for option in options if not option.startswith("hydra.sweep.dir=")), *place]
+
+
+def end(folder: Path) -> int:
+    """Say how a sweep went and write its summary. Returns the exit status: 1 when every member failed."""
+    from vae.visualization.compare import write_summary
+
+    found = members(folder)
+    results = {member.name: read_result(member) for member in found}
+    failed = {name: result for name, result in results.items() if not is_complete(result)}
+    for name, result in failed.items():
+        print(f"#{name} failed: {result['error'] if result else 'no result'}", file=sys.stderr)
+    print(f"{len(found) - len(failed)} of {len(found)} runs of the sweep are done.")
+    print(f"Look at {write_summary(found, folder)}.")
+    return int(len(failed) == len(found))
+
+
+def members(folder: Path) -> list[Path]:
+    """The folders of a sweep's runs, by their numbers."""
+    return sorted((path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+
+
+def forget(folder: Path) -> None:
+    """Take back a sweep that could not start, so that it can be typed again."""
+    (folder / RECORD).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def in_sweep() -> bool:
+    """Whether this is a member of a sweep."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def place_member(config: DictConfig) -> None:
+    """Give a member of a sweep its folder, and let it go on there if it was killed."""
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    with open_dict(config):
+        config.run_dir = config.resume = os.path.relpath(hydra.runtime.output_dir)
+    print(f"#{Path(config.run_dir).name}: {' '.join(hydra.overrides.task)}", flush=True)
+    # Processes that Lightning starts for a member are told what it does, not that there is a sweep.
+    sys.argv[1:] = [*hydra.overrides.task, f"run_dir={config.run_dir}", f"resume={config.run_dir}"]
+
+
+def _trials(options: list[str]) -> int | None:
+    """The number of trials of an Optuna search, None for a grid."""
+    if not any(option.lstrip("+").startswith("sweep=optuna") for option in options):
+        return None
+    import hydra
+
+    from vae.cli import CONFIGS
+
+    wanted = [option for option in options if option.startswith("hydra.sweeper.n_trials=")]
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = hydra.compose("train", ["sweep=optuna", *wanted], return_hydra_config=True)
+    return config.hydra.sweeper.n_trials
+
+
+def _go_on_with_study(folder: Path, wanted: int) -> list[str]:
+    """Options for the rest of an Optuna study: trials that were killed come again, in their own folders."""
+    import optuna
+    from optuna.trial import TrialState
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = _study(folder)
+    waiting = [trial for trial in _members(study) if trial.state in (TrialState.RUNNING, TrialState.WAITING)]
+    done = len(_members(study)) - len(waiting)
+    for trial in waiting:
+        if trial.state == TrialState.RUNNING:
+            optuna.trial.Trial(study, trial._trial_id).set_user_attr("interrupted", True)
+            study.tell(trial.number, state=TrialState.FAIL)
+            study.enqueue_trial(trial.params)
+    return [
+        f"hydra.sweep.subdir=${{plus:${{hydra.job.num}},{done}}}",
+        f"hydra.sweeper.n_trials={max(0, wanted - done)}",
+    ]
+
+
+def _study(folder: Path) -> Any:
+    import optuna
+
+    storage = f"sqlite:///{folder / STUDY}"
+    return optuna.load_study(study_name=optuna.get_all_study_summaries(storage)[0].study_name, storage=storage)
+
+
+def _members(study: Any) -> list:
+    """The trials of a study in the order of the members' folders."""
+    return [trial for trial in study.trials if not trial.user_attrs.get("interrupted")]
+
+
+class MedianPruning(Callback):
+    """Stop a member of an Optuna search that is worse than the median of the others at the same epoch.
+
+    The study hears of it as the value that was reached, which is worse than that of half the others.
+
+    Args:
+        metric: what is compared, after each validation.
+        startup: members that are never stopped, from the first.
+        warmup: epochs in which none is stopped.
+    """
+
+    def __init__(self, metric: str, startup: int = 5, warmup: int = 5) -> None:
+        self.metric = metric
+        self.startup = startup
+        self.warmup = warmup
+        self.pruned = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not (in_sweep() and trainer.is_global_zero and self.metric in trainer.callback_metrics):
+            return
+        import optuna
+
+        folder = Path(trainer.default_root_dir)
+        study = _study(folder.parent)
+        study.pruner = optuna.pruners.MedianPruner(self.startup, self.warmup)
+        trial = optuna.trial.Trial(study, _members(study)[int(folder.name)]._trial_id)
+        trial.report(trainer.callback_metrics[self.metric].item(), trainer.current_epoch)
+        if trial.should_prune():
+            self.pruned = trainer.should_stop = True

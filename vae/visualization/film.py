@@ -1,0 +1,29 @@
+"""The film of a training: one frame an epoch that was looked at."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from vae.files import whole
+
+SECONDS = 8  # of the whole film, at most
+
+
+def save_film(frames: Sequence[Path], path: Path | str) -> Path | None:
+    """Write pictures of one size as an animated GIF, from the first to the last, which stays for two seconds.
+
+    Args:
+        frames: pictures, in order; None is written for fewer than two.
+        path: the file to write, `.gif`.
+    """
+    if len(frames) < 2:
+        return None
+    pictures = [Image.open(frame).convert("RGB") for frame in frames]
+    palette = pictures[-1].quantize(256)
+    images = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    durations = [max(40, min(400, round(1000 * SECONDS / len(images))))] * len(images)
+    durations[-1] = 2000
+    with whole(path) as temporary:
+        images[0].save(temporary, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
+    return Path(path)

@@ -1,0 +1,200 @@
+"""A run on one page: `report.html`, which needs no other file."""
+
+import base64
+import io
+import shlex
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+
+from vae.cli import command
+from vae.errors import InputError
+from vae.files import whole
+
+TEMPLATE = Path(__file__).with_name("report.html")
+SPLITS = {"train/": "training", "val/": "validation", "test/": "test"}
+
+
+class Caption(NamedTuple):
+    """What is said of a figure."""
+
+    title: str
+    text: str
+    alt: str
+    kind: str = ""  # "wide", "small": how much room it takes
+
+
+# In the order of the page; the pictures that people look at first, first.
+CAPTIONS = {
+    "samples.png": Caption("New cats", "by the run's own sampler.", "sheet of new cats drawn by the model"),
+    "reconstructions.png": Caption(
+        "Reconstructions",
+        "Test pictures, which the model has not seen in training: original left, reconstruction right.",
+        "pairs of a test picture and its reconstruction",
+    ),
+    "interpolation.png": Caption(
+        "Interpolations",
+        "From one test picture to another through the latent space.",
+        "rows of pictures that turn from one cat's face into another",
+        "wide",
+    ),
+    "loop.gif": Caption(
+        "Loop", "From new cat to new cat.", "animation of a cat's face that turns into others and back", "small"
+    ),
+    "film.gif": Caption(
+        "The training as a film",
+        "Reconstructions of the same pictures, from the first epoch to the last.",
+        "animation of reconstructions that sharpen while the model trains",
+        "small",
+    ),
+    "traversals.png": Caption(
+        "Traversals",
+        "Along the strongest directions of the latent space, one a row, from −3 to 3 standard deviations.",
+        "rows of faces, each row changing in one way from left to right",
+        "wide",
+    ),
+    "nearest.png": Caption(
+        "Nearest neighbours",
+        "The new cats that are most like a training picture, each beside that picture: copies would show here.",
+        "pairs of a new cat and the training picture nearest to it",
+    ),
+    "means.png": Caption(
+        "Mean face and σ",
+        "Mean and standard deviation of every pixel, of training pictures and of new cats.",
+        "mean face and map of the standard deviations, of training pictures above and of new cats below",
+    ),
+    "latent_map.png": Caption(
+        "Map of the latent space",
+        "Training pictures where their latents lie, flattened to two dimensions.",
+        "map with small pictures of cats, similar ones close to each other",
+        "wide",
+    ),
+    "alignment.png": Caption(
+        "Alignment", "Photo, landmarks, face.", "rows of a photo, the photo with its landmarks, and the aligned face"
+    ),
+}
+CURVES = Caption("", "Over the epochs.", "curves of loss, reconstruction and KL over the epochs")
+
+
+def write_report(run: Path | str, figures: Path | None = None) -> Path:
+    """Write `report.html` into a run folder, from what lies there.
+
+    Args:
+        run: its folder.
+        figures: where its pictures are; None for `figures` in it.
+
+    Raises:
+        InputError: there is no such run, or it holds no trained model.
+    """
+    from jinja2 import Environment
+
+    run = Path(run).expanduser()
+    if not (run / "config.yaml").is_file():
+        raise InputError(f"{run} holds no trained model (config.yaml is missing): train one with `make train`")
+    figures = figures or run / "figures"
+    config = OmegaConf.load(run / "config.yaml")
+    page = {
+        "title": f"Run {run.resolve().name}",
+        "about": f"{config.data.name} at {config.data.image_size}×{config.data.image_size} pixels",
+        "pictures": pictures(figures),
+        "curves": [embedded(path, CURVES) for path in [figures / "curves.png"] if path.is_file()],
+        **_measures(run),
+        **_origin(run),
+    }
+    parts = {"pictures": "Pictures", "curves": "Curves", "rows": "Measures", "options": "Configuration"}
+    page["parts"] = [(name.lower(), name) for key, name in parts.items() if page[key]]
+    template = Environment(autoescape=True, trim_blocks=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
+    with whole(run / "report.html") as path:
+        path.write_text(template.render(page), encoding="utf-8")
+    return run / "report.html"
+
+
+def pictures(folder: Path) -> list[dict[str, Any]]:
+    """The figures in a folder, ready for the page: the known ones in their order, samples of other samplers beside."""
+    known = dict(CAPTIONS)
+    for path in sorted(folder.glob("samples_*.png")):
+        name = path.stem.removeprefix("samples_")
+        known[path.name] = Caption(f"New cats, sampler={name}", "", f"sheet of new cats drawn with the sampler {name}")
+    names = sorted(known, key=lambda name: -1 if name.startswith("samples") else list(known).index(name))
+    return [embedded(folder / name, known[name]) for name in names if (folder / name).is_file()]
+
+
+def embedded(path: Path, caption: Caption) -> dict[str, Any]:
+    """A picture as an address that holds it; what is large becomes WebP.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        data, media = path.read_bytes(), f"image/{path.suffix[1:]}"
+        with Image.open(io.BytesIO(data)) as picture:
+            width, height = picture.size
+            if path.suffix == ".png":
+                buffer = io.BytesIO()
+                picture.convert("RGB").save(buffer, "WEBP", quality=90)
+                if buffer.tell() < len(data):
+                    data, media = buffer.getvalue(), "image/webp"
+    except OSError as error:
+        raise InputError(f"{path} cannot be read as a picture ({error}): remove it, and draw it again") from None
+    source = f"data:{media};base64,{base64.b64encode(data).decode()}"
+    about = {"title": caption.title, "caption": caption.text, "alt": caption.alt, "kind": caption.kind}
+    return {"source": source, "width": width, "height": height, **about}
+
+
+def _measures(run: Path) -> dict[str, Any]:
+    """The table of `make evaluate`; before that, what the training has logged last."""
+    import json
+
+    from vae.visualization.runs import last_logged
+    from vae.visualization.table import columns, rows
+
+    try:
+        measures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+        found = [(f"{row.label} {row.better}".rstrip(), cells) for row, cells in rows(measures)]
+        return {"columns": list(columns(measures)), "rows": found, "notes": measures.get("notes", [])}
+    except (OSError, ValueError):
+        logged = last_logged(run / "metrics.csv")
+    names = sorted({name.partition("/")[2] for name in logged})
+    splits = {split: title for split, title in SPLITS.items() if any(name.startswith(split) for name in logged)}
+    found = [
+        (name, [f"{logged[split + name]:.5g}" if split + name in logged else "" for split in splits]) for name in names
+    ]
+    note = "As logged at the end of the training; `make evaluate` measures the samples too."
+    return {"columns": list(splits.values()), "rows": found, "notes": [note] if found else []}
+
+
+def _origin(run: Path) -> dict[str, Any]:
+    """The whole configuration, and the command that made the run."""
+    whole_config = next(
+        path for path in (run / "options.yaml", run / ".hydra" / "config.yaml", run / "config.yaml") if path.is_file()
+    )
+    typed, environment = None, ""
+    if (run / "environment.yaml").is_file():
+        made = OmegaConf.load(run / "environment.yaml")
+        typed = made.get("command")
+        commit = made.get("git_commit")
+        environment = f"at commit {commit[:10]}" + " with changes" * bool(made.get("git_changes")) if commit else ""
+    elif (run / ".hydra" / "overrides.yaml").is_file():
+        typed = OmegaConf.load(run / ".hydra" / "overrides.yaml")
+    line = None
+    if typed is not None:
+        kept = [word for word in typed if not word.startswith(("run_dir=", "resume="))]
+        line = " ".join(["make train", *(shlex.quote(word) for word in kept)])
+    return {"options": whole_config.read_text(encoding="utf-8"), "command": line, "environment": environment}
+
+
+@command("report")
+def main(config: DictConfig) -> None:
+    run = Path(config.run).expanduser()
+    if config.figures:
+        from vae.models.serialization import load
+        from vae.visualization.figures import NAMES, draw, open_figures
+
+        draw(open_figures(load(run), run, run / "figures", config), NAMES)
+    print(f"Written: {write_report(run)}")
+
+
+if __name__ == "__main__":
+    main()
