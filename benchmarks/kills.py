@@ -14,9 +14,13 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytorch_lightning  # noqa: F401
 import torch
+from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
+import vae.models.trainable
+import vae.visualization.callbacks  # noqa: F401
 from vae.cli import compose
 from vae.train_model import train
 
@@ -33,17 +37,20 @@ SMALL = (
     "trainer.accelerator=cpu",
     "callbacks.state.every_steps=2",
     "callbacks.progress_bar=null",
+    "callbacks.figures=null",
+    "sampler=prior",
 )
 
 
-def start(options: list[str]) -> int:
+def start(config: DictConfig, **changes: object) -> int:
     """Train in a process of its own; its id."""
+    config = OmegaConf.merge(config, changes)
     child = os.fork()
     if child == 0:
         sink = os.open(os.devnull, os.O_WRONLY)
         os.dup2(sink, 1)
         try:
-            train(compose("train", *options))
+            train(config)
         except BaseException as error:
             print(error, file=sys.stderr)
             os._exit(1)
@@ -66,17 +73,17 @@ def same(a: Path, b: Path) -> bool:
 def main(kills: int, folder: Path, options: list[str]) -> None:
     os.makedirs(folder, exist_ok=True)
     os.chdir(folder)
-    options = ["data.raw_dir=raw", "data.processed_dir=processed", *SMALL, *options]
-    finish(start([*options, "run_dir=whole", "trainer.max_epochs=1"]))  # draws the cats
+    config = compose("train", "data.raw_dir=raw", "data.processed_dir=processed", *SMALL, *options)
+    finish(start(config, run_dir="whole", trainer={"max_epochs": 1}))  # draws the cats
     begun = time.monotonic()
-    finish(start([*options, "run_dir=whole"]))
+    finish(start(config, run_dir="whole"))
     seconds = time.monotonic() - begun
     done = runs = unequal = 0
     moments = random.Random(0)
     while done < kills:
         run = Path(f"killed{runs}")
         while True:
-            child = start([*options, f"run_dir={run}", f"resume={run}"])
+            child = start(config, run_dir=str(run), resume=str(run))
             time.sleep(moments.uniform(0, 0.6 * seconds))
             if done < kills and os.waitpid(child, os.WNOHANG)[0] == 0:
                 os.kill(child, signal.SIGKILL)
@@ -88,7 +95,7 @@ def main(kills: int, folder: Path, options: list[str]) -> None:
             else:  # it had ended by itself
                 break
         if not (run / "result.json").exists():
-            finish(start([*options, f"run_dir={run}", f"resume={run}"]))
+            finish(start(config, run_dir=str(run), resume=str(run)))
         runs += 1
         unequal += not same(Path("whole"), run)
     print(f"{kills} kills of {runs} trainings of {seconds:.1f} s: {runs - unequal} ended like the one never killed")

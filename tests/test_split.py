@@ -48,7 +48,7 @@ def test_pictures_are_copied_into_their_splits_and_move_with_them(tmp_path):
             f"data.processed_dir={tmp_path}/p",
             f"data.split.copy_to={tmp_path}/out",
         ]
-        return FaceStore(make_dataset(vae.compose("make_dataset", "data=dogs", *where, *options).data))
+        return FaceStore(make_dataset(vae.compose("train", "experiment=dogs", *where, *options).data))
 
     for state in (0, 1):
         store = make(f"data.split.random_state={state}")

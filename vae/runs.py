@@ -28,7 +28,10 @@ STATE = Path("checkpoints") / "state.ckpt"
 STARTED = Path("models/.started")  # a link to the run that was started last
 PACKAGES = ("vae-cats", "torch", "torchvision", "pytorch-lightning", "hydra-core", "kornia", "numpy", "scikit-learn")
 # What neither decides the weights nor the measures, and may change when a run goes on.
-FREE = ("run_dir", "resume", "ckpt_path", "logger", "tags", "print_config", "optimized_metric", "direction", "study")
+FREE = (
+    *("run_dir", "resume", "ckpt_path", "logger", "tags", "report", "print_config"),
+    *("optimized_metric", "direction", "study"),
+)
 
 
 def run_folder(resume: str | None, fresh: str) -> str:

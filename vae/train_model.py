@@ -92,23 +92,30 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
 
 
 def finish(config: DictConfig, model, datamodule) -> None:
-    """Fit the sampler, export the model, draw the figures, and name this run the latest."""
+    """Fit the sampler, export the model, draw the figures, name this run the latest, and write its report."""
+    from vae.errors import InputError
     from vae.models.serialization import export
     from vae.runs import link
-    from vae.visualization.callbacks import draw_figures
-    from vae.visualization.visualize import save_curves
+    from vae.visualization.figures import RunFigures, draw
+    from vae.visualization.report import draw_and_write
 
     folder = Path(config.run_dir).expanduser()
     codes = model.codes(datamodule.pictures("train", mirrored=config.data.flip > 0))
     model.sampler.fit(codes)
     export(model, config, codes, folder)
     figures = Path((config.callbacks.get("figures") or {}).get("folder", folder / "figures")).expanduser()
-    draw_figures(model, datamodule, figures)
-    if (folder / "metrics.csv").exists():
-        save_curves(folder / "metrics.csv", figures / "curves.png")
+    if not config.report:
+        names = ("samples", "reconstructions", "interpolation", "curves")
+        draw(RunFigures(folder, model, datamodule, figures, wanted=[]), names)
     if not config.trainer.get("fast_dev_run"):
         link(folder, Path("models/latest"))
-    print(f"The run is in {folder}, its pictures in {figures}: look at samples.png first.")
+    look = f"its pictures in {figures}: look at samples.png first"
+    if config.report:
+        try:
+            look = f"all of it on one page in {draw_and_write(folder, figures)}"
+        except InputError as error:  # the model is whole without it
+            print(f"No report: {error}")
+    print(f"The run is in {folder}, {look}.")
 
 
 def checked(path: Path, model) -> str:

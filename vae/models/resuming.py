@@ -87,6 +87,9 @@ class SaveState(Checkpoint):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._save_if_due(trainer, epoch_start=True)
 
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step  # of the logged rows; off after a resume
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -100,12 +103,11 @@ class SaveState(Checkpoint):
         tables = _tables(trainer)
         if tables:
             checkpoint["metrics.csv"] = tables[0].text()
-        if self.epoch_start:  # Lightning still has the batches of the epoch before, and would skip this one …
+        if self.epoch_start:  # Lightning still has the batches of the epoch before, and would skip this one
             loops = checkpoint["loops"]["fit_loop"]
             progress = loops["epoch_loop.batch_progress"]
             progress["current"] = dict.fromkeys(progress["current"], 0)
             progress["is_last_batch"] = False
-            loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1  # … and adds one when it goes on
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -5,23 +5,17 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from vae.data.datamodule import FaceDataModule
-from vae.models.model import VAE
 from vae.models.trainable import TrainableVAE
-from vae.visualization.visualize import save_curves, save_grid, save_reconstructions, save_strip
+from vae.visualization.figures import RunFigures, draw
+from vae.visualization.visualize import save_grid
 
-
-def draw_figures(model: VAE, datamodule: FaceDataModule, folder: Path) -> None:
-    """Write samples.png, reconstructions.png and interpolation.png: new cats, test pictures, ways between them."""
-    originals = next(datamodule.pictures("test", limit=16))
-    save_grid(model.sample(64, seed=0), folder / "samples.png")
-    save_reconstructions(originals, model.reconstruct(originals), folder / "reconstructions.png")
-    half = max(1, min(4, len(originals) // 2))
-    save_strip(model.interpolate(originals[:half], originals[-half:]), folder / "interpolation.png")
+FRAMES = 100  # of the film of a training, at most
 
 
 class Figures(Callback):
     """Draw the figures again and again, for the weights and the sampler as they are.
+
+    Reconstructions of the same validation pictures are kept, in `film/`, as the frames of a film.
 
     Args:
         folder: where the pictures go; each replaces the one before.
@@ -32,21 +26,32 @@ class Figures(Callback):
         self.folder = Path(folder)
         self.every = every
         self.next = every
+        self.next_frame = 0.0
 
     def state_dict(self) -> dict[str, float]:
-        return {"next": self.next}
+        return {"next": self.next, "next_frame": self.next_frame}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         self.next = state["next"]
+        self.next_frame = state.get("next_frame", 0.0)
+
+    def on_fit_start(self, trainer: pl.Trainer, model: TrainableVAE) -> None:
+        if trainer.is_global_zero and self.next_frame == 0:
+            for frame in (self.folder / "film").glob("*.png"):  # of another training in the same folder
+                frame.unlink()
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, model: TrainableVAE) -> None:
         progress = model.progress()  # a question to all processes
-        if trainer.sanity_checking or not trainer.is_global_zero or progress < self.next:
+        if trainer.sanity_checking or not trainer.is_global_zero:
             return
-        self.next = progress + self.every
-        datamodule = trainer.datamodule
-        model.sampler.fit(model.codes(datamodule.pictures("train", limit=1024)))
-        draw_figures(model, datamodule, self.folder)
-        metrics = Path(trainer.default_root_dir) / "metrics.csv"
-        if metrics.exists():
-            save_curves(metrics, self.folder / "curves.png")
+        if progress >= self.next_frame:
+            self.next_frame = progress + 1 / FRAMES
+            originals = next(trainer.datamodule.pictures("val", limit=16))
+            frame = self.folder / "film" / f"{trainer.current_epoch:06d}.png"
+            save_grid(model.reconstruct(originals), frame, columns=4)
+        if progress >= self.next:
+            self.next = progress + self.every
+            model.sampler.fit(model.codes(trainer.datamodule.pictures("train", limit=1024)))
+            run = Path(trainer.default_root_dir)
+            names = ("samples", "reconstructions", "interpolation", "curves")
+            draw(RunFigures(run, model, trainer.datamodule, self.folder, wanted=[]), names)

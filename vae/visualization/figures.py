@@ -26,12 +26,12 @@ SAMPLES = 64
 SUSPECTS = 24  # pairs of nearest.png
 
 
-class Figures:
+class RunFigures:
     """The figures of one run; each method draws one and returns its path.
 
     Args:
         run: its folder.
-        model: its model.
+        model: its model; those of samples, codes and photos need one that has been loaded from there.
         datamodule: its data.
         folder: where to.
         wanted: names of the samplers to draw beside the run's own; None for all there are.
@@ -70,7 +70,7 @@ class Figures:
     def samples(self) -> list[Path]:
         """New cats: `samples.png` by the run's own sampler, `samples_<name>.png` by the others."""
         written = [save_grid(self.drawn[:SAMPLES], self.folder / "samples.png")]
-        for name, sampler in samplers(self.model.config.sampler, self.wanted)[1].items():
+        for name, sampler in self._other_samplers().items():
             cats = load(self.run, sampler=sampler).sample(SAMPLES, seed=self.seed)
             written.append(save_grid(cats, self.folder / f"samples_{name}.png"))
         return written
@@ -101,8 +101,10 @@ class Figures:
         return [save_strip(frames, self.folder / "traversals.png")]
 
     def latent_map(self) -> list[Path]:
-        """Training pictures where their latents lie, flattened to two dimensions."""
+        """Training pictures where their latents lie, flattened to two dimensions. Nothing for fewer than three."""
         pictures = training_pictures(self.datamodule, 1000, self.seed)
+        if len(pictures) < 3:
+            return []
         path = self.folder / "latent_map.png"
         return [save_latent_map(self.model.encode(pictures), pictures, path, self.latent_map_method)]
 
@@ -133,6 +135,10 @@ class Figures:
         return [save_curves(self.run / "metrics.csv", self.folder / "curves.png")]
 
 
+    def _other_samplers(self) -> dict[str, DictConfig]:
+        return {} if self.wanted == [] else samplers(self.model.config.sampler, self.wanted)[1]
+
+
 NAMES = (
     "samples",
     "reconstructions",
@@ -148,12 +154,13 @@ NAMES = (
 )
 
 
-def draw(figures: Figures, only: Sequence[str] | None = None) -> list[Path]:
-    """Draw the figures of a run, with a progress bar.
+def draw(figures: RunFigures, only: Sequence[str] | None = None, progress: bool = False) -> list[Path]:
+    """Draw the figures of a run.
 
     Args:
         figures: of the run.
         only: some of `NAMES`; None for all.
+        progress: show a bar.
 
     Returns:
         the files; a figure for which there is nothing to draw has none.
@@ -167,7 +174,8 @@ def draw(figures: Figures, only: Sequence[str] | None = None) -> list[Path]:
     from tqdm import tqdm
 
     written = []
-    bar = tqdm(NAMES if only is None else only, bar_format="{desc:24} {bar} {elapsed}", leave=False, disable=None)
+    names = NAMES if only is None else only
+    bar = tqdm(names, bar_format="{desc:24} {bar} {elapsed}", leave=False, disable=None if progress else True)
     for name in bar:
         bar.set_description_str(f"drawing {name}")
         written += getattr(figures, name)()
@@ -189,12 +197,3 @@ def save_nearest(samples: Tensor, found: Nearest, datamodule: FaceDataModule, pa
 
 def _if_any(path: Path | None) -> list[Path]:
     return [path] if path else []
-
-
-def open_figures(model: VAE, run: Path, folder: Path, config: DictConfig) -> Figures:
-    """The figures of a run that has been loaded, with the options of `configs/figures.yaml`."""
-    from vae.data.opened import open_data
-
-    datamodule = open_data(model.config.data, config.processed_dir)
-    wanted, latent_map = config.get("samplers"), config.get("latent_map", "pca")
-    return Figures(run, model, datamodule, folder, wanted, latent_map, config.seed)

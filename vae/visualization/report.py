@@ -147,16 +147,17 @@ def _measures(run: Path) -> dict[str, Any]:
     """The table of `make evaluate`; before that, what the training has logged last."""
     import json
 
-    from vae.visualization.runs import last_logged
     from vae.visualization.table import columns, rows
+    from vae.visualization.visualize import read_curves
 
     try:
         measures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
         found = [(f"{row.label} {row.better}".rstrip(), cells) for row, cells in rows(measures)]
         return {"columns": list(columns(measures)), "rows": found, "notes": measures.get("notes", [])}
     except (OSError, ValueError):
-        logged = last_logged(run / "metrics.csv")
-    names = sorted({name.partition("/")[2] for name in logged})
+        log = run / "metrics.csv"
+        logged = {name: points[-1][1] for name, points in (read_curves(log) if log.is_file() else {}).items()}
+    names = sorted({name.partition("/")[2] for name in logged if name.startswith(tuple(SPLITS))})
     splits = {split: title for split, title in SPLITS.items() if any(name.startswith(split) for name in logged)}
     found = [
         (name, [f"{logged[split + name]:.5g}" if split + name in logged else "" for split in splits]) for name in names
@@ -185,15 +186,26 @@ def _origin(run: Path) -> dict[str, Any]:
     return {"options": whole_config.read_text(encoding="utf-8"), "command": line, "environment": environment}
 
 
+def draw_and_write(run: Path, figures: Path, processed_dir: str | None = None, seed: int = 0) -> Path:
+    """Draw the figures of a trained model, new cats by its own sampler and by the prior, and write the report."""
+    from vae.data.opened import open_data
+    from vae.models.serialization import load
+    from vae.visualization.figures import RunFigures, draw
+
+    model = load(run)
+    datamodule = open_data(model.config.data, processed_dir)
+    draw(RunFigures(run, model, datamodule, figures, wanted=["prior"], seed=seed), progress=True)
+    return write_report(run, figures)
+
+
 @command("report")
 def main(config: DictConfig) -> None:
     run = Path(config.run).expanduser()
     if config.figures:
-        from vae.models.serialization import load
-        from vae.visualization.figures import NAMES, draw, open_figures
-
-        draw(open_figures(load(run), run, run / "figures", config), NAMES)
-    print(f"Written: {write_report(run)}")
+        path = draw_and_write(run, run / "figures", config.processed_dir, config.seed)
+    else:
+        path = write_report(run)
+    print(f"Written: {path}")
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ ROWS = [
 
 
 def columns(measures: dict) -> dict[str, dict]:
-    """Title → measures: the run with its own sampler, its other samplers, and the yardsticks."""
-    found = {f"{measures.get('sampler', 'model')} (own sampler)": measures}
+    """Title → measures: the run with its own sampler, with others, and the yardsticks."""
+    found = {f"{measures.get('sampler', 'model')}": measures}
     found |= measures.get("samplers", {})
     found |= {"eigencats": measures.get("pca", {}), "real": measures.get("real", {})}
     return {title: column for title, column in found.items() if column}

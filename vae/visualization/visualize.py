@@ -202,13 +202,17 @@ def save_curves(
 @command("figures")
 def main(config: DictConfig) -> None:
     """make figures: all figures of a run, or `only` some."""
+    from vae.data.opened import open_data
     from vae.models.serialization import load
-    from vae.visualization.figures import draw, open_figures
+    from vae.visualization.figures import RunFigures, draw
 
     run = Path(config.run).expanduser()
-    figures = open_figures(load(run), run, Path(config.out).expanduser(), config)
-    written = draw(figures, config.only)
-    print("\n".join(str(path) for path in written))
+    model = load(run)
+    datamodule = open_data(model.config.data, config.processed_dir)
+    out = Path(config.out).expanduser()
+    figures = RunFigures(run, model, datamodule, out, config.samplers, config.latent_map, config.seed)
+    written = draw(figures, config.only, progress=True)
+    print(f"{len(written)} figures written: {', '.join(path.name for path in written)} in {out}")
 
 
 if __name__ == "__main__":

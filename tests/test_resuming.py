@@ -1,0 +1,196 @@
+"""A training that is killed, asked to end or goes wrong, and goes on: the same bits as if nothing had been."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from pytorch_lightning.callbacks import Callback
+from safetensors.torch import load_file
+
+from tests.conftest import TINY
+from vae.errors import EnvironmentProblem, InputError
+from vae.models.resuming import SaveState, WholeCheckpoints
+from vae.models.trainable import TrainableVAE
+from vae.runs import read_result
+from vae.train_model import train
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def options(drawn):
+    return [
+        *TINY,
+        *drawn,
+        "trainer.max_epochs=3",
+        "trainer.check_val_every_n_epoch=1",
+        "trainer.accelerator=cpu",
+        "sampler=prior",
+        "data.augment.shift=0.1",
+        "model.dropout=0.1",
+        "callbacks.figures=null",
+        "callbacks.progress_bar=null",
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole(options, composed, tmp_path_factory) -> Path:
+    """A run that was never interrupted; 3 epochs of 2 or 3 steps."""
+    folder = tmp_path_factory.mktemp("whole")
+    os.chdir(folder)
+    train(composed("train", *options, f"run_dir={folder}"))
+    return folder
+
+
+def same(a: Path, b: Path) -> bool:
+    left, right = load_file(a / "model.safetensors"), load_file(b / "model.safetensors")
+    weights = left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+    return weights and (a / "metrics.csv").read_text() == (b / "metrics.csv").read_text()
+
+
+class Interrupt(Callback):
+    """At one step of the training, do something."""
+
+    def __init__(self, step: int, act) -> None:
+        self.step, self.act = step, act
+
+    def on_train_batch_end(self, trainer, *_: object) -> None:
+        if trainer.global_step == self.step:
+            self.act()
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """`interrupt(3, act)`: from now on, trainings call `act` after step 3."""
+    import pytorch_lightning as pl
+
+    def arrange(step, act):
+        init = pl.Trainer.__init__
+
+        def with_interrupt(self, *args, callbacks=(), **options):
+            init(self, *args, callbacks=[Interrupt(step, act), *callbacks], **options)
+
+        monkeypatch.setattr(pl.Trainer, "__init__", with_interrupt)
+
+    yield arrange
+
+
+def test_ten_kills(tmp_path):
+    program = [sys.executable, ROOT / "benchmarks" / "kills.py", "10", tmp_path]
+    done = subprocess.run(program, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("step", [1, 2, 4, 6])  # in the middle of epochs and at their ends, see the states' steps
+def test_sigterm_saves_at_once_and_the_run_goes_on(options, composed, whole, interrupt, monkeypatch, tmp_path, step):
+    with monkeypatch.context() as patch:
+        interrupt(step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit) as end:
+            train(composed("train", *options, f"run_dir={tmp_path / 'run'}"))
+        assert end.value.code == 128 + signal.SIGTERM
+        patch.undo()
+    monkeypatch.undo()
+    os.chdir(tmp_path)
+    state = torch.load(tmp_path / "run" / "checkpoints" / "state.ckpt")
+    assert state["global_step"] == step and read_result(tmp_path / "run") is None
+    train(composed("train", *options, f"run_dir={tmp_path / 'run'}", "resume=latest"))
+    assert same(whole, tmp_path / "run")
+
+
+def test_a_finished_run_is_left_alone(options, composed, whole, monkeypatch):
+    monkeypatch.setattr("vae.train_model.fit", lambda *_: pytest.fail("trained again"))
+    measures = train(composed("train", *options, f"resume={whole}"))
+    assert measures == read_result(whole)["measures"] and measures["test/loss"]
+
+
+def test_other_options_are_refused(options, composed, whole):
+    before = (whole / "options.yaml").read_text()
+    with pytest.raises(InputError, match=r"seed=1 \(then 0\)"):
+        train(composed("train", *options, f"run_dir={whole}", f"resume={whole}", "seed=1"))
+    with pytest.raises(InputError, match="run_dir"):
+        train(composed("train", *options, f"resume={whole}", "run_dir=elsewhere"))
+    assert (whole / "options.yaml").read_text() == before and read_result(whole)["status"] == "finished"
+
+
+def test_nothing_to_go_on_from_is_a_beginning(options, composed, whole, tmp_path):
+    train(composed("train", *options, f"run_dir={tmp_path / 'run'}", f"resume={tmp_path / 'run'}"))
+    assert same(whole, tmp_path / "run")
+
+
+def test_a_new_run_in_an_old_folder_starts_anew(options, composed, whole, tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "state.ckpt").write_text("old")
+    (tmp_path / "run" / "metrics.csv").write_text("old\n")
+    train(composed("train", *options, f"run_dir={tmp_path / 'run'}", "callbacks.state.every_seconds=null"))
+    assert same(whole, tmp_path / "run") and not (tmp_path / "run" / "checkpoints" / "state.ckpt").exists()
+
+
+def test_slurm_puts_the_job_back_into_the_queue(options, composed, interrupt, monkeypatch, tmp_path):
+    told = tmp_path / "told"
+    program = tmp_path / "bin" / "scontrol"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" > {told}\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    interrupt(2, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    with pytest.raises(SystemExit):
+        train(composed("train", *options, f"run_dir={tmp_path / 'run'}"))
+    assert told.read_text().split() == ["requeue", "77"]
+    assert (tmp_path / "run" / "checkpoints" / "state.ckpt").exists()
+
+
+def test_a_loss_that_is_not_finite_leaves_the_last_good_state(options, composed, tmp_path):
+    run = tmp_path / "run"
+    fast = ["optimizer=sgd", "optimizer.lr=1e30", "trainer.gradient_clip_val=null", "scheduler=none", "model.norm=none"]
+    with pytest.raises(InputError, match=r"(reconstruction|regularizer|loss).* at step \d+.*optimizer\.lr"):
+        train(composed("train", *options, *fast, f"run_dir={run}", "callbacks.state.every_steps=1"))
+    assert read_result(run)["status"] == "failed" and "step" in read_result(run)["error"]
+    state = run / "checkpoints" / "state.ckpt"
+    weights = torch.load(state)["current_model_state"] if state.exists() else {}
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+def test_out_of_memory_suggests_a_batch_size(options, composed, monkeypatch, tmp_path):
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(TrainableVAE, "training_step", full)
+    with pytest.raises(EnvironmentProblem, match=r"try data\.batch_size=8"):
+        train(composed("train", *options, f"run_dir={tmp_path / 'run'}"))
+
+
+def test_a_checkpoint_is_whole_or_absent(tmp_path, monkeypatch):
+    path = tmp_path / "state.ckpt"
+    WholeCheckpoints().save_checkpoint({"a": torch.ones(3)}, path)
+
+    def break_off(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", break_off)
+    with pytest.raises(OSError, match="disk full"):
+        WholeCheckpoints().save_checkpoint({"a": torch.zeros(3)}, path)
+    assert torch.load(path)["a"].sum() == 3 and list(tmp_path.iterdir()) == [path]
+
+
+def test_states_by_steps_and_by_time(options, composed, monkeypatch, tmp_path):
+    saved = []
+    monkeypatch.setattr("pytorch_lightning.Trainer.save_checkpoint", lambda trainer, path: saved.append(trainer.global_step))
+    no_best = "callbacks.checkpoint=null"
+    train(composed("train", *options, no_best, f"run_dir={tmp_path / 'a'}", "callbacks.state.every_steps=2"))
+    steps = list(saved)
+    assert steps and all(b - a >= 2 for a, b in zip([0, *steps], steps, strict=False))
+    saved.clear()
+    train(composed("train", *options, no_best, f"run_dir={tmp_path / 'b'}", "callbacks.state.every_seconds=1e-9"))
+    assert len(saved) > len(steps)
+    assert SaveState("x").every_steps is None
