@@ -15,7 +15,8 @@ typed    = $(if $(filter command,$(origin $(1))),$(call quote,$(1)=$(value $(1))
 OPTIONS := $(foreach name,$(sort $(filter-out PYTHON VENV ARGS,$(.VARIABLES))),$(call typed,$(name)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data train sweep compare predict evaluate figures report app test lint format docs docs-serve docs-images requirements clean detector
+.PHONY: help setup demo data detector train sweep compare predict evaluate figures report app test lint format \
+	docs docs-serve docs-images requirements clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +26,8 @@ setup: $(STAMP) ## bring the virtual environment up to date (every target does)
 # The stamp is as new as the last installation. uv is taken from the PATH, else installed into the environment.
 $(STAMP): requirements.txt requirements_dev.txt pyproject.toml
 	@echo "setting up $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@command -v uv >/dev/null || $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@PATH="$(PATH):$(abspath $(VENV))/bin" uv pip install --quiet --python $(VENV)/bin/python \

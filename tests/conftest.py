@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from vae.cli import CONFIGS
 
 # Small enough for a test, and still the real thing.
-TINY = ["data.image_size=16", "data.batch_size=16", "model.channels=[8,16]", "model.latent_dim=4"]
+TINY = ["data.image_size=16", "data.batch_size=16", "model.channels=[8,16]", "model.latent_dim=4", "report=false"]
 
 
 @pytest.fixture(scope="session")

@@ -185,7 +185,9 @@ def test_a_checkpoint_is_whole_or_absent(tmp_path, monkeypatch):
 
 def test_states_by_steps_and_by_time(options, composed, monkeypatch, tmp_path):
     saved = []
-    monkeypatch.setattr("pytorch_lightning.Trainer.save_checkpoint", lambda trainer, path: saved.append(trainer.global_step))
+    monkeypatch.setattr(
+        "pytorch_lightning.Trainer.save_checkpoint", lambda trainer, path: saved.append(trainer.global_step)
+    )
     no_best = "callbacks.checkpoint=null"
     train(composed("train", *options, no_best, f"run_dir={tmp_path / 'a'}", "callbacks.state.every_steps=2"))
     steps = list(saved)

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.test_download import closed_port, nothing_else, server, zipped  # noqa: F401  (the fixture `server`)
 
+from tests.test_download import closed_port, nothing_else, server, zipped  # noqa: F401  (the fixture `server`)
 from vae.data.sources import download_cats, find_photos
 from vae.errors import EnvironmentProblem, InputError
 

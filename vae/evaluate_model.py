@@ -12,7 +12,8 @@ LEAST = {"num_samples": 8, "importance_samples": 1, "training_pictures": 16}
 
 
 def evaluate(config: DictConfig) -> dict:
-    """Measure the run that `config` names; write `metrics.json`, `metrics.md` and `figures/nearest.png` into it.
+    """Measure the run that `config` names; write `metrics.json`, `metrics.md` and `figures/nearest.png` into it, and its
+    `report.html` anew.
 
     Returns:
         what `metrics.json` holds: the run with its own sampler, `samplers` with the others, `pca` and `real`.
@@ -34,6 +35,7 @@ def evaluate(config: DictConfig) -> dict:
     from vae.models.choices import samplers
     from vae.models.serialization import load
     from vae.visualization.figures import save_nearest
+    from vae.visualization.report import write_report
 
     run, seed = Path(config.run).expanduser(), config.seed
     model = load(run)
@@ -98,7 +100,11 @@ def evaluate(config: DictConfig) -> dict:
         f"PCA space: {about['feature_space']}.",
         *dict.fromkeys(compare.notes),
     ]
-    return write(run, about | measures | {"pca": pca, "real": real, "notes": notes})
+    if len(eigencats.variances) < count:
+        notes.append(f"eigencats have {len(eigencats.variances)} components: there are no more training pictures")
+    written = write(run, about | measures | {"pca": pca, "real": real, "notes": notes})
+    write_report(run)
+    return written
 
 
 def measure_bound(model, pictures, k: int, seed: int) -> dict[str, float]:
@@ -225,7 +231,7 @@ def main(config: DictConfig) -> None:
 
     measures = evaluate(config)
     print(markdown(measures))
-    print(f"Written to {Path(config.run) / 'metrics.json'} and metrics.md.")
+    print(f"Written to {Path(config.run) / 'metrics.json'}, metrics.md and report.html.")
 
 
 if __name__ == "__main__":

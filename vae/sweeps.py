@@ -89,7 +89,8 @@ def members(folder: Path) -> list[Path]:
 
 def forget(folder: Path) -> None:
     """Take back a sweep that could not start, so that it can be typed again."""
-    (folder / RECORD).unlink(missing_ok=True)
+    for name in (RECORD, "multirun.yaml"):
+        (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()
 
@@ -109,7 +110,12 @@ def place_member(config: DictConfig) -> None:
     hydra = HydraConfig.get()
     with open_dict(config):
         config.run_dir = config.resume = os.path.relpath(hydra.runtime.output_dir)
-    print(f"#{Path(config.run_dir).name}: {' '.join(hydra.overrides.task)}", flush=True)
+    record = Path(config.run_dir).parent / RECORD
+    fixed = OmegaConf.load(record).options if record.exists() else []
+    print(
+        f"#{Path(config.run_dir).name}: {' '.join(task for task in hydra.overrides.task if task not in fixed)}",
+        flush=True,
+    )
     # Processes that Lightning starts for a member are told what it does, not that there is a sweep.
     sys.argv[1:] = [*hydra.overrides.task, f"run_dir={config.run_dir}", f"resume={config.run_dir}"]
 

@@ -34,7 +34,8 @@ def train(config: DictConfig) -> dict[str, float]:
     except Exception as error:
         runs.write_result(config, "failed", {}, time.monotonic() - start, f"{type(error).__name__}: {error}")
         raise
-    runs.write_result(config, "finished", measures, time.monotonic() - start)
+    status = "pruned" if measures.pop("pruned", False) else "finished"
+    runs.write_result(config, status, measures, time.monotonic() - start)
     return measures
 
 
@@ -88,6 +89,8 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
         measures |= trainer.test(model, datamodule, verbose=False)[0]
         if trainer.is_global_zero:
             finish(config, model, datamodule)
+    if any(getattr(callback, "pruned", False) for callback in trainer.callbacks):
+        measures["pruned"] = True
     return measures
 
 

@@ -88,7 +88,7 @@ class SaveState(Checkpoint):
         self._save_if_due(trainer, epoch_start=True)
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
-        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step  # of the logged rows; off after a resume
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step  # else logged steps are off by one
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -134,7 +134,6 @@ class RunFigures:
             return []
         return [save_curves(self.run / "metrics.csv", self.folder / "curves.png")]
 
-
     def _other_samplers(self) -> dict[str, DictConfig]:
         return {} if self.wanted == [] else samplers(self.model.config.sampler, self.wanted)[1]
 

@@ -1,0 +1,191 @@
+"""Sweeps: every combination, failures on the way, an interruption, a search, several at once; and their summary."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from tests.conftest import TINY
+from vae.errors import InputError
+from vae.runs import read_result, write_result
+from vae.sweeps import begin
+from vae.train_model import main
+from vae.visualization.compare import differing, find_best, write_summary
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def options(drawn):
+    quick = ["trainer.max_epochs=1", "trainer.accelerator=cpu", "sampler=prior", "logger=none"]
+    quiet = ["callbacks.figures=null", "callbacks.progress_bar=null", "callbacks.checkpoint=null"]
+    return [*TINY, *drawn, *quick, *quiet]
+
+
+@pytest.fixture
+def sweep(monkeypatch):
+    """`sweep("option=1,2", …)` → the exit status, as if typed after `make sweep`."""
+
+    def call(*typed: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["vae.train_model", "--multirun", *typed])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return end.value.code
+
+    return call
+
+
+def trained(monkeypatch) -> list[str]:
+    """From now on, the names of the runs that are trained."""
+    from vae import train_model
+
+    names, fit = [], train_model.fit
+    monkeypatch.setattr(train_model, "fit", lambda config, folder: names.append(folder.name) or fit(config, folder))
+    return names
+
+
+def test_a_sweep_with_a_failure_goes_on_and_is_resumed(options, sweep, monkeypatch, capsys, tmp_path):
+    names = trained(monkeypatch)
+    grid = ["model.activation=relu,nonsense", "regularizer.beta=1,4"]
+    assert sweep(*options, *grid, "hydra.sweep.dir=sweep") == 0
+    folder = Path("sweep")
+    assert names == ["0", "1", "2", "3"] and sorted(p.name for p in folder.iterdir() if p.is_dir()) == names
+    states = [read_result(folder / name)["status"] for name in names]
+    assert states == ["finished", "finished", "failed", "failed"]
+    assert "model.activation" in read_result(folder / "2")["error"]
+    output = capsys.readouterr()
+    assert "2 of 4 runs" in output.out and "#2 failed" in output.err and "Traceback" not in output.err
+
+    rows = list(csv.DictReader((folder / "summary.csv").open()))
+    assert [(row["run"], row["status"], row["model.activation"], row["regularizer.beta"]) for row in rows] == [
+        ("0", "finished", "relu", "1"),
+        ("1", "finished", "relu", "4"),
+        ("2", "failed", "nonsense", "1"),
+        ("3", "failed", "nonsense", "4"),
+    ]
+    assert float(rows[0]["val/bits_per_dim"]) > 0 and sum(row["best"] == "yes" for row in rows) == 1
+    page = (folder / "summary.html").read_text()
+    assert page.count("alt='samples'") == 2 and "★" in page and "model.latent_dim" not in page
+
+    # As if it had been killed in its second member.
+    (folder / "1" / "result.json").unlink()
+    weights = (folder / "0" / "model.safetensors").stat().st_mtime_ns
+    names.clear()
+    assert sweep(*options, *reversed(grid), "resume=sweep") == 0
+    assert names == ["1", "2", "3"] and (folder / "0" / "model.safetensors").stat().st_mtime_ns == weights
+    assert read_result(folder / "1")["status"] == "finished"
+    assert list(csv.DictReader((folder / "summary.csv").open()))[1]["regularizer.beta"] == "4"
+
+    names.clear()
+    assert sweep(*options, grid[0], "regularizer.beta=1,2", "resume=sweep") == 2
+    assert "regularizer.beta=1,2" in capsys.readouterr().err and names == []
+    assert sweep(*options, "resume=nowhere") == 2 and sweep(*options, *grid, "hydra.sweep.dir=sweep") == 2
+
+
+def test_a_mistake_leaves_no_sweep_behind(options, sweep, capsys):
+    assert sweep(*options, "regularizer.betaa=1,2", "hydra.sweep.dir=sweep") == 2
+    assert capsys.readouterr().err.count("error:") == 1 and not Path("sweep").exists()
+
+
+def test_a_sweep_of_failures_has_a_status(options, sweep):
+    assert sweep(*options, "model.activation=nonsense", "seed=1,2", "hydra.sweep.dir=sweep") == 1
+
+
+def test_several_at_once_share_the_threads_and_the_data(options, sweep, tmp_path):
+    fresh = [option for option in options if not option.startswith(("data.raw_dir", "data.processed_dir"))]
+    fresh += ["data.raw_dir=raw", "data.processed_dir=processed"]
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    assert sweep(*fresh, *launcher, "seed=1,2", "hydra.sweep.dir=sweep") == 0
+    assert all(read_result(tmp_path / "sweep" / name)["status"] == "finished" for name in "01")
+    assert len(list(Path("processed").glob("*/faces.npy"))) == 1
+
+
+def test_a_search_goes_on_after_it_was_killed(options, sweep, monkeypatch, tmp_path):
+    import optuna
+
+    names = trained(monkeypatch)
+    few = ["hydra.sweeper.n_trials=3", "model.channels=[8,16]", "model.latent_dim=4"]
+    search = [*[option for option in options if not option.startswith("model.")], "+sweep=optuna", *few]
+
+    def kill(config, folder):
+        if folder.name == "1":
+            raise KeyboardInterrupt
+        return fit(config, folder)
+
+    from vae import train_model
+
+    fit = train_model.fit
+    with monkeypatch.context() as patch:
+        patch.setattr(train_model, "fit", kill)
+        assert sweep(*search, "hydra.sweep.dir=sweep") == 130
+    assert names == ["0"]
+    asked = OmegaConf.load("sweep/1/.hydra/overrides.yaml")
+    assert sweep(*search, "resume=sweep") == 0
+    assert names == ["0", "1", "2"] and OmegaConf.load("sweep/1/.hydra/overrides.yaml") == asked
+    study = optuna.load_study(study_name="vae", storage="sqlite:///sweep/study.db")
+    complete = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
+    assert len(complete) == 3
+    best = min(read_result(tmp_path / "sweep" / name)["measures"]["val/bits_per_dim"] for name in "012")
+    assert study.best_value == pytest.approx(best)
+
+
+def test_the_submission_to_slurm_is_complete(monkeypatch):
+    import hydra
+
+    from vae.cli import CONFIGS
+
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = hydra.compose("train", ["hydra/launcher=submitit_slurm"], return_hydra_config=True).hydra.launcher
+    assert config._target_.endswith("SlurmLauncher")
+    for name in ("partition", "timeout_min", "gpus_per_node", "cpus_per_task", "mem_gb", "signal_delay_s"):
+        assert name in config, name
+
+
+def test_a_submission_runs(options, tmp_path):
+    """What the cluster's launcher does, by submitit's local executor."""
+    typed = [*options, "hydra/launcher=submitit_local", "hydra.sweep.dir=sweep"]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    program = [sys.executable, "-m", "vae.train_model", "--multirun", *typed]
+    done = subprocess.run(program, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert read_result(tmp_path / "sweep" / "0")["status"] == "finished"
+
+
+def test_runs_of_any_folder_are_compared(tmp_path, composed, capsys):
+    for name, beta, loss in (("a", 1.0, 3.0), ("b", 2.0, 2.0), ("c", 4.0, None)):
+        config = composed("train", f"run_dir={tmp_path / name}", f"regularizer.beta={beta}", "direction=maximize")
+        (tmp_path / name).mkdir()
+        OmegaConf.save({"regularizer": {"beta": beta}, "seed": 0}, tmp_path / name / "options.yaml")
+        write_result(config, "finished", {} if loss is None else {"val/bits_per_dim": loss}, 1.0)
+    (tmp_path / "b" / "metrics.json").write_text(json.dumps({"fid": 7.5}))
+    runs = [tmp_path / name for name in "abc"]
+    assert differing(runs) == {"regularizer.beta": [1.0, 2.0, 4.0]}
+    write_summary(runs, tmp_path / "out")
+    rows = list(csv.DictReader((tmp_path / "out" / "summary.csv").open()))
+    assert [row["best"] for row in rows] == ["yes", "", ""] and rows[1]["fid"] == "7.5"
+    from vae.compare_runs import compare
+
+    assert compare(composed("compare", f"runs={tmp_path}", "direction=minimize")) == tmp_path / "summary.html"
+    assert [row["best"] for row in csv.DictReader((tmp_path / "summary.csv").open())] == ["", "yes", ""]
+    with pytest.raises(InputError, match="nowhere"):
+        compare(composed("compare", "runs=nowhere"))
+
+
+def test_the_best_is_finite():
+    assert find_best([None, 2.0, float("nan"), 1.0], "minimize") == 3
+    assert find_best([None, 2.0], "maximize") == 1 and find_best([None], "minimize") is None
+
+
+def test_the_record_keeps_what_was_typed():
+    options, folder = begin(["a=1,2", "hydra.sweep.dir=s", "hydra.launcher.n_jobs=3"])
+    assert options[:2] == ["a=1,2", "hydra.launcher.n_jobs=3"] and f"hydra.sweep.dir={folder}" in options
+    again, _ = begin(["hydra.launcher.n_jobs=1", "resume=s"])
+    assert again[0] == "a=1,2" and "hydra.launcher.n_jobs=1" in again
