@@ -45,6 +45,7 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     import torch
     from hydra.utils import instantiate
 
+    from vae import tracking
     from vae.data.datamodule import FaceDataModule
     from vae.data.make_dataset import make_dataset
     from vae.models.trainable import build_trainable
@@ -75,7 +76,7 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     trainer = instantiate(
         config.trainer,
         callbacks=[instantiate(callback) for callback in config.callbacks.values() if callback],
-        logger=[instantiate(logger) for logger in (config.logger or {}).values()],
+        logger=tracking.make_loggers(config),
         **options,
     )
     checkpoint = config.ckpt_path and checked(Path(config.ckpt_path).expanduser(), model)
@@ -83,19 +84,26 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
         checkpoint = checked(folder / STATE, model)
     if trainer.is_global_zero and not config.trainer.get("fast_dev_run"):
         name_started(folder)
+    if not config.trainer.get("fast_dev_run"):
+        tracking.log_run(trainer.loggers, config)
     with told_if_out_of_memory(config):
         trainer.fit(model, datamodule, ckpt_path=checkpoint)
         measures = {name: value.item() for name, value in trainer.callback_metrics.items()}
         measures |= trainer.test(model, datamodule, verbose=False)[0]
         if trainer.is_global_zero:
-            finish(config, model, datamodule)
+            tracking.log_pictures(trainer.loggers, finish(config, model, datamodule), trainer.global_step)
+            tracking.close(trainer.loggers)
     if any(getattr(callback, "pruned", False) for callback in trainer.callbacks):
         measures["pruned"] = True
     return measures
 
 
-def finish(config: DictConfig, model, datamodule) -> None:
-    """Fit the sampler, export the model, draw the figures, name this run the latest, and write its report."""
+def finish(config: DictConfig, model, datamodule) -> Path:
+    """Fit the sampler, export the model, draw the figures, name this run the latest, and write its report.
+
+    Returns:
+        the folder of the figures.
+    """
     from vae.errors import InputError
     from vae.models.serialization import export
     from vae.runs import link
@@ -112,13 +120,17 @@ def finish(config: DictConfig, model, datamodule) -> None:
         draw(RunFigures(folder, model, datamodule, figures, wanted=[]), names)
     if not config.trainer.get("fast_dev_run"):
         link(folder, Path("models/latest"))
-    look = f"its pictures in {figures}: look at samples.png first"
+    page = None
     if config.report:
         try:
-            look = f"all of it on one page in {draw_and_write(folder, figures)}"
+            page = draw_and_write(folder, figures)
         except InputError as error:  # the model is whole without it
             print(f"No report: {error}")
-    print(f"The run is in {folder}, {look}.")
+    print(f"The run is in {folder}, its pictures in {figures}:")
+    print(" ", ", ".join(path.name for path in sorted(figures.glob("*.png"))))
+    if page:
+        print(f"All of it on one page: {page}")
+    return figures
 
 
 def checked(path: Path, model) -> str:
