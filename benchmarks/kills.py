@@ -37,6 +37,7 @@ SMALL = (
     "trainer.accelerator=cpu",
     "callbacks.state.every_steps=2",
     "callbacks.progress_bar=null",
+    "report=false",
     "callbacks.figures=null",
     "sampler=prior",
 )

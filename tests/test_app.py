@@ -210,7 +210,7 @@ def browser():
 
 def test_every_tab_in_a_browser(browser, address, photo, tmp_path):
     page = browser.new_page(viewport={"width": 1100, "height": 900})
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     said, asked = [], []
     page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: said.append(str(error)))

@@ -40,6 +40,7 @@ def options(drawn):
         "model.dropout=0.1",
         "callbacks.figures=null",
         "callbacks.progress_bar=null",
+        "report=false",
     ]
 
 

@@ -26,7 +26,7 @@ def elsewhere(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def options(drawn):
     quick = ["trainer.max_epochs=1", "trainer.accelerator=cpu", "sampler=prior", "logger=none"]
-    quiet = ["callbacks.figures=null", "callbacks.progress_bar=null", "callbacks.checkpoint=null"]
+    quiet = ["callbacks.figures=null", "callbacks.progress_bar=null", "report=false", "callbacks.checkpoint=null"]
     return [*TINY, *drawn, *quick, *quiet]
 
 

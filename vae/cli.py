@@ -73,11 +73,10 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
             except KeyboardInterrupt:
                 sys.exit(_complain("interrupted", 130))
             except Exception as error:
-                status = explain(error, config_name)
-                if sweep is None or not sweeps.members(sweep):  # a search that found nothing has a summary all the same
-                    if sweep is not None:
+                if sweep is None or "No trials are completed" not in str(error):  # Optuna's word for: all have failed
+                    if sweep is not None and not sweeps.members(sweep):
                         sweeps.forget(sweep)
-                    sys.exit(status)
+                    sys.exit(explain(error, config_name))
             if sweep is not None:
                 sys.exit(sweeps.end(sweep))
 

@@ -12,7 +12,7 @@ LEAST = {"num_samples": 8, "importance_samples": 1, "training_pictures": 16}
 
 
 def evaluate(config: DictConfig) -> dict:
-    """Measure the run that `config` names; write `metrics.json`, `metrics.md` and `figures/nearest.png` into it, and its
+    """Measure the run that `config` names; write `metrics.json`, `metrics.md`, `figures/nearest.png` into it, and its
     `report.html` anew.
 
     Returns:

@@ -76,7 +76,7 @@ def end(folder: Path) -> int:
     results = {member.name: read_result(member) for member in found}
     failed = {name: result for name, result in results.items() if not is_complete(result)}
     for name, result in failed.items():
-        print(f"#{name} failed: {result['error'] if result else 'no result'}", file=sys.stderr)
+        print(f"#{name}", f"failed: {result['error']}" if result else "is not finished", file=sys.stderr)
     print(f"{len(found) - len(failed)} of {len(found)} runs of the sweep are done.")
     print(f"Look at {write_summary(found, folder)}.")
     return int(len(failed) == len(found))
@@ -149,7 +149,7 @@ def _go_on_with_study(folder: Path, wanted: int) -> list[str]:
             study.tell(trial.number, state=TrialState.FAIL)
             study.enqueue_trial(trial.params)
     return [
-        f"hydra.sweep.subdir=${{plus:${{hydra.job.num}},{done}}}",
+        f"hydra.sweep.subdir='${{plus:${{hydra.job.num}},{done}}}'",
         f"hydra.sweeper.n_trials={max(0, wanted - done)}",
     ]
 

@@ -25,16 +25,18 @@ def nearest(pictures: Tensor, training: Iterable[Tensor]) -> Nearest:
         training: batches `(N, 3, H, W)`, two pictures or more in all.
     """
     flat = (pictures.clamp(-1, 1) / 2).flatten(1)
+    squares = flat.square().sum(1, keepdim=True)
     best = torch.full((len(flat), 2), torch.inf)
     rows = torch.zeros(len(flat), 2, dtype=torch.long)
     count = 0
     for batch in training:
-        distances = torch.cdist(flat, (batch / 2).flatten(1))
+        other = (batch / 2).flatten(1)
+        distances = squares + other.square().sum(1) - 2 * flat @ other.T  # squared; `cdist` would copy all each time
         places = torch.arange(count, count + len(batch)).expand_as(distances)
         count += len(batch)
         best, chosen = torch.cat([best, distances], 1).topk(2, largest=False)
         rows = torch.cat([rows, places], 1).gather(1, chosen)
-    first, second = best.unbind(1)
+    first, second = best.clamp(min=0).sqrt().unbind(1)
     return Nearest(rows[:, 0], first / flat.shape[1] ** 0.5, first / second.clamp(min=1e-12))
 
 

@@ -63,9 +63,10 @@ def laplacian_pyramid(x: Tensor, count: int) -> list[Tensor]:
 
 
 def _filter(x: Tensor) -> Tensor:
-    channels = x.shape[1]
-    kernel = torch.outer(WEIGHTS, WEIGHTS).to(x).expand(channels, 1, 5, 5)
-    return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), kernel, groups=channels)
+    kernel = WEIGHTS.to(x)[None, None]
+    planes = F.pad(x, (2, 2, 2, 2), mode="reflect").flatten(0, 1)[:, None]
+    blurred = F.conv2d(F.conv2d(planes, kernel[..., None, :]), kernel[..., None])
+    return blurred.unflatten(0, x.shape[:2])[:, :, 0]
 
 
 def _enlarge(x: Tensor) -> Tensor:
@@ -82,21 +83,18 @@ def _places(count: int, side: int, generator: torch.Generator) -> Tensor:
 def _patches(pictures: Tensor, places: dict[int, Tensor]) -> dict[int, Tensor]:
     """Side of the level → normalized patches `(N · PATCHES, 3 · PATCH²)`."""
     found: dict[int, list[Tensor]] = {side: [] for side in places}
-    offset = torch.arange(PATCH)
     for start in range(0, len(pictures), 64):
         pyramid = laplacian_pyramid(pictures[start : start + 64].float(), len(places))
         for (side, where), level in zip(places.items(), pyramid, strict=True):
             rows, columns = where[:, start : start + 64]
-            picture = torch.arange(len(level))[:, None, None, None]
-            patch = level.permute(0, 2, 3, 1)[
-                picture, (rows[..., None] + offset)[..., :, None], (columns[..., None] + offset)[..., None, :]
-            ]  # (B, PATCHES, PATCH, PATCH, 3)
+            windows = level.unfold(2, PATCH, 1).unfold(3, PATCH, 1).permute(0, 2, 3, 1, 4, 5)
+            patch = windows[torch.arange(len(level))[:, None], rows, columns]  # (B, PATCHES, 3, PATCH, PATCH)
             found[side].append(patch.flatten(0, 1))
     normalized = {}
     for side in places:
         patches = torch.cat(found.pop(side))
-        patches -= patches.mean((0, 1, 2))
-        patches /= patches.std((0, 1, 2), correction=0).clamp(min=1e-8)
+        patches -= patches.mean((0, 2, 3), keepdim=True)
+        patches /= patches.std((0, 2, 3), correction=0, keepdim=True).clamp(min=1e-8)
         normalized[side] = patches.flatten(1)
     return normalized
 

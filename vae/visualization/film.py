@@ -20,7 +20,10 @@ def save_film(frames: Sequence[Path], path: Path | str) -> Path | None:
     if len(frames) < 2:
         return None
     pictures = [Image.open(frame).convert("RGB") for frame in frames]
-    palette = pictures[-1].quantize(256)
+    side_by_side = Image.new("RGB", (sum(picture.width for picture in pictures), pictures[0].height))
+    for index, picture in enumerate(pictures):
+        side_by_side.paste(picture, (index * pictures[0].width, 0))
+    palette = side_by_side.quantize(256)  # one for all: a palette a frame would flicker
     images = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     durations = [max(40, min(400, round(1000 * SECONDS / len(images))))] * len(images)
     durations[-1] = 2000
