@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from vae.models.trainable import TrainableVAE
+from vae.tracking import log_pictures
 from vae.visualization.figures import RunFigures, draw
 from vae.visualization.visualize import save_grid
 
@@ -55,3 +56,4 @@ class Figures(Callback):
             run = Path(trainer.default_root_dir)
             names = ("samples", "reconstructions", "interpolation", "curves")
             draw(RunFigures(run, model, trainer.datamodule, self.folder, wanted=[]), names)
+            log_pictures(trainer.loggers, self.folder, trainer.global_step)
