@@ -36,6 +36,6 @@ def test_every_choice_composes_and_instantiates(group, choice, composed, tmp_pat
         assert "scheduler" in model.make_scheduler(optimizer, lambda: 0.5)
 
 
-@pytest.mark.parametrize("name", ["make_dataset", "predict"])
+@pytest.mark.parametrize("name", ["make_dataset", "predict", "evaluate", "figures", "report"])
 def test_the_other_commands_compose(name, composed):
     assert composed(name)
