@@ -14,6 +14,7 @@ from torch import nn
 from vae.metrics.comparison import Comparison
 from vae.metrics.eigencats import Eigencats
 from vae.metrics.faces import cat_faces
+from vae.metrics.inception import inception
 from vae.metrics.memorisation import copies, nearest
 from vae.metrics.samples import frechet_distance, kernel_distance, support
 from vae.metrics.sliced_wasserstein import _distance, laplacian_pyramid, levels, sliced_wasserstein
@@ -153,6 +154,11 @@ def test_the_cascade_sees_cats_and_nothing_else(drawn):
     cats = to_pictures(torch.from_numpy(FaceStore(f"{folder}/drawn").resized(64)[:24].copy()))
     assert cat_faces(cats).mean() > 0.5
     assert not cat_faces(pictures(4, side=64)).any() and not cat_faces(torch.zeros(1, 3, 64, 64)).any()
+
+
+def test_inception_is_never_downloaded(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    assert inception() is None and not any(tmp_path.iterdir())
 
 
 def test_nearest_training_pictures():

@@ -63,10 +63,9 @@ def laplacian_pyramid(x: Tensor, count: int) -> list[Tensor]:
 
 
 def _filter(x: Tensor) -> Tensor:
-    kernel = WEIGHTS.to(x)[None, None]
+    kernel = torch.outer(WEIGHTS, WEIGHTS).to(x)[None, None]
     planes = F.pad(x, (2, 2, 2, 2), mode="reflect").flatten(0, 1)[:, None]
-    blurred = F.conv2d(F.conv2d(planes, kernel[..., None, :]), kernel[..., None])
-    return blurred.unflatten(0, x.shape[:2])[:, :, 0]
+    return F.conv2d(planes, kernel).unflatten(0, x.shape[:2])[:, :, 0]
 
 
 def _enlarge(x: Tensor) -> Tensor:
