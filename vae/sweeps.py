@@ -6,6 +6,7 @@ tell whether it is still the same sweep. A member that is finished is not run ag
 
 import os
 import sys
+import warnings
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,7 @@ def _go_on_with_study(folder: Path, wanted: int) -> list[str]:
     from optuna.trial import TrialState
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     study = _study(folder)
     waiting = [trial for trial in _members(study) if trial.state in (TrialState.RUNNING, TrialState.WAITING)]
     done = len(_members(study)) - len(waiting)

@@ -49,7 +49,7 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     from vae.data.datamodule import FaceDataModule
     from vae.data.make_dataset import make_dataset
     from vae.models.trainable import build_trainable
-    from vae.models.training import precision, told_if_out_of_memory
+    from vae.models.training import make_callbacks, precision, told_if_out_of_memory
     from vae.runs import STATE, name_started
 
     quiet()
@@ -75,7 +75,7 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
         options["check_val_every_n_epoch"] = min(config.trainer.check_val_every_n_epoch, config.trainer.max_epochs)
     trainer = instantiate(
         config.trainer,
-        callbacks=[instantiate(callback) for callback in config.callbacks.values() if callback],
+        callbacks=make_callbacks(config),
         logger=tracking.make_loggers(config),
         **options,
     )

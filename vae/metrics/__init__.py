@@ -3,6 +3,6 @@
 Every function takes tensors and returns numbers, and knows nothing of models, runs or files.
 """
 
-from vae.metrics.latents import ActiveUnits
+from vae.metrics.latents import ActiveUnits, Mean
 
-__all__ = ["ActiveUnits"]
+__all__ = ["ActiveUnits", "Mean"]

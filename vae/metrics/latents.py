@@ -7,6 +7,28 @@ from torch import Tensor
 from torchmetrics import Metric
 
 
+class Mean(Metric):
+    """A weighted mean of scalars, over batches and processes.
+
+    torchmetrics' own `MeanMetric` forgets the weights where it is told not to look for NaN.
+    """
+
+    full_state_update = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("weight", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, value: Tensor, weight: float) -> None:
+        """Add the mean of `weight` pictures."""
+        self.total += value.detach() * weight
+        self.weight += weight
+
+    def compute(self) -> Tensor:
+        return self.total / self.weight
+
+
 class ActiveUnits(Metric):
     """How many latents say something about the picture: Cov_x(E[z_j|x]) > threshold (Burda et al. 2016, sec. 5.2).
 

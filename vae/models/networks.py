@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vae.errors import InputError
 from vae.models.distributions import DiagonalGaussian
+from vae.noise import shared
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -24,6 +25,17 @@ NORMS = {
     "batch": nn.BatchNorm2d,
     "group": lambda channels: nn.GroupNorm(next(g for g in (8, 4, 2, 1) if channels % g == 0), channels),
 }
+
+
+class Dropout2d(nn.Dropout2d):
+    """`nn.Dropout2d` whose draw for a picture does not depend on the process that holds it, see `vae.noise`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, C, H, W)` → the same shape."""
+        if not self.training or self.p == 0:
+            return x
+        draw = shared(lambda rows: torch.rand(rows, x.shape[1], 1, 1, device=x.device), len(x))
+        return x * (draw >= self.p) / (1 - self.p)
 
 
 class Network(nn.Module):
@@ -141,7 +153,7 @@ class ConvEncoder(Encoder):
     def level(self, in_channels: int, out_channels: int) -> nn.Module:
         down = nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1)
         more = (nn.Conv2d(out_channels, out_channels, 3, padding=1) for _ in range(self.blocks - 1))
-        return nn.Sequential(self.unit(down), *map(self.unit, more), nn.Dropout2d(self.dropout))
+        return nn.Sequential(self.unit(down), *map(self.unit, more), Dropout2d(self.dropout))
 
 
 class ConvDecoder(Decoder):
@@ -150,7 +162,7 @@ class ConvDecoder(Decoder):
     def level(self, in_channels: int, out_channels: int) -> nn.Module:
         up = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1)
         more = (nn.Conv2d(out_channels, out_channels, 3, padding=1) for _ in range(self.blocks - 1))
-        return nn.Sequential(self.unit(up), *map(self.unit, more), nn.Dropout2d(self.dropout))
+        return nn.Sequential(self.unit(up), *map(self.unit, more), Dropout2d(self.dropout))
 
     def last_level(self, in_channels: int, out_channels: int) -> nn.Module:
         return nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1)
@@ -180,7 +192,7 @@ class ResNetEncoder(Encoder):
     def level(self, in_channels: int, out_channels: int) -> nn.Module:
         down = nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1)
         blocks = (ResidualBlock(out_channels, self.norm, self.activation) for _ in range(self.blocks))
-        return nn.Sequential(down, *blocks, nn.Dropout2d(self.dropout))
+        return nn.Sequential(down, *blocks, Dropout2d(self.dropout))
 
 
 class ResNetDecoder(Decoder):
@@ -199,7 +211,7 @@ class ResNetDecoder(Decoder):
 
     def level(self, in_channels: int, out_channels: int) -> nn.Module:
         blocks = (ResidualBlock(in_channels, self.norm, self.activation) for _ in range(self.blocks))
-        return nn.Sequential(*blocks, nn.Dropout2d(self.dropout), self.upsample(in_channels, out_channels))
+        return nn.Sequential(*blocks, Dropout2d(self.dropout), self.upsample(in_channels, out_channels))
 
     def last_level(self, in_channels: int, out_channels: int) -> nn.Module:
         blocks = (ResidualBlock(in_channels, self.norm, self.activation) for _ in range(self.blocks))

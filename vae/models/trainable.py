@@ -10,10 +10,10 @@ from kornia.metrics import ssim
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Timer
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import Metric
 
 from vae.errors import InputError
-from vae.metrics import ActiveUnits
+from vae.metrics import ActiveUnits, Mean
 from vae.models.likelihoods import bits_per_dim
 from vae.models.model import VAE, parts
 
@@ -38,7 +38,7 @@ class TrainableVAE(VAE, pl.LightningModule):
         self.make_scheduler = scheduler
         size = torch.Size(self.prior.shape).numel()
         self.active_units = nn.ModuleDict({stage: ActiveUnits(size) for stage in ("train_", "val_", "test_")})
-        self.averages = nn.ModuleDict()  # of the training scalars, over the epoch that is under way
+        self.averages = nn.ModuleDict()  # of the scalars of each split, over the epoch that is under way
 
     def progress(self) -> float:
         """The share of the training that is done, in [0, 1], counting epochs, steps or time, whichever ends first."""
@@ -87,35 +87,35 @@ class TrainableVAE(VAE, pl.LightningModule):
             scalars["psnr"] = (-10 * error.log10()).mean()
             scalars["ssim"] = ssim(picture, target, window_size=11).mean()
         self.log(f"{stage}/active_units", active_units, on_step=False, on_epoch=True)
-        if stage == "train":
-            self._average(scalars, len(x))
-        else:
-            named = {f"{stage}/{name}": value.detach() for name, value in scalars.items()}
-            self.log_dict(named, on_step=False, on_epoch=True, batch_size=len(x), sync_dist=True)
+        self._average({f"{stage}/{name}": value for name, value in scalars.items()}, len(x))
         return loss / dimensions
 
     def _average(self, scalars: dict[str, Tensor], weight: int) -> None:
-        """Log training scalars as metrics of our own, which a checkpoint in the middle of an epoch can hold."""
+        """Log scalars as metrics of our own: a checkpoint can hold them, and processes may have batches of any size."""
         for name, value in scalars.items():
             if name not in self.averages:
-                self.averages[name] = MeanMetric(nan_strategy="disable").to(self.device)
-            self.averages[name].update(value.detach(), weight)
-        for name, metric in self.averages.items():
-            self.log(f"train/{name}", metric, on_step=False, on_epoch=True, metric_attribute=f"averages.{name}")
+                self.averages[name] = Mean().to(self.device)
+            self.averages[name].update(value, weight)
+        stage = next(iter(scalars)).split("/")[0]
+        for name, metric in self._averages(stage).items():
+            self.log(name, metric, on_step=False, on_epoch=True, metric_attribute=f"averages.{name}")
+
+    def _averages(self, stage: str) -> dict[str, Metric]:
+        return {name: metric for name, metric in self.averages.items() if name.startswith(f"{stage}/")}
 
     def on_train_epoch_start(self) -> None:
-        for metric in (*self.averages.values(), self.active_units["train_"]):
+        for metric in (*self._averages("train").values(), self.active_units["train_"]):
             metric.reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["averages"] = {name: dict(metric.metric_state) for name, metric in self.averages.items()}
+        checkpoint["averages"] = {name: dict(metric.metric_state) for name, metric in self._averages("train").items()}
         checkpoint["active_units"] = dict(self.active_units["train_"].metric_state)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.trainer.world_size > 1:  # the state is that of one process: this epoch's means start here
             return
         for name, state in checkpoint.get("averages", {}).items():
-            self.averages[name] = _restore(MeanMetric(nan_strategy="disable").to(self.device), state)
+            self.averages[name] = _restore(Mean().to(self.device), state)
         _restore(self.active_units["train_"], checkpoint.get("active_units", {}))
 
     def configure_optimizers(self) -> Any:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytorch_lightning as pl
 import torch
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities import rank_zero_info
@@ -46,6 +47,13 @@ class StopOnInterrupt(Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage == "fit":
             signal.signal(signal.SIGINT, self.before)
+
+
+def make_callbacks(config: DictConfig) -> list[Callback]:
+    """The callbacks of `config.callbacks`; without averaged weights where no device holds whole ones."""
+    sharded = "FSDP" in str(config.trainer.get("strategy"))
+    parts = {name: part for name, part in config.callbacks.items() if part and not (sharded and name == "ema")}
+    return [instantiate(part) for part in parts.values()]
 
 
 def precision(accelerator: str) -> str:
