@@ -283,7 +283,7 @@ def _shares(config: DictConfig) -> dict[str, object]:
 @command("make_dataset")
 def main(config: DictConfig) -> None:
     folder = make_dataset(config.data)
-    if config.annotate:
+    if config.get("annotate"):
         if config.data.align != "detect":
             raise InputError("annotate=true writes the points that data.align=detect estimates: add data.align=detect")
         out = Path(config.annotated_dir).expanduser()
