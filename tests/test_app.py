@@ -17,7 +17,7 @@ from PIL import Image
 from tests.conftest import TINY
 from vae.errors import EnvironmentProblem, InputError
 
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
     "--headless",
     "--no-sandbox",
