@@ -108,6 +108,20 @@ def test_sigterm_saves_at_once_and_the_run_goes_on(options, composed, whole, int
     assert same(whole, tmp_path / "run")
 
 
+def test_a_run_that_is_ended_after_every_step_goes_on(options, composed, whole, interrupt, monkeypatch, tmp_path):
+    steps = torch.load(whole / "checkpoints" / "last.ckpt")["global_step"]
+    for step in range(1, steps):
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
+            interrupt(step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+            with pytest.raises(SystemExit):
+                train(composed("train", *options, "run_dir=run", "resume=run"))
+        monkeypatch.undo()
+    os.chdir(tmp_path)
+    train(composed("train", *options, "run_dir=run", "resume=run"))
+    assert same(whole, tmp_path / "run")
+
+
 def test_a_finished_run_is_left_alone(options, composed, whole, monkeypatch):
     monkeypatch.setattr("vae.train_model.fit", lambda *_: pytest.fail("trained again"))
     measures = train(composed("train", *options, f"resume={whole}"))

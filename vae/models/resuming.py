@@ -103,8 +103,10 @@ class SaveState(Checkpoint):
         tables = _tables(trainer)
         if tables:
             checkpoint["metrics.csv"] = tables[0].text()
+        loops = checkpoint["loops"]["fit_loop"]
+        epochs = loops["epoch_progress"]
+        epochs["current"] = dict(epochs["total"])  # one epoch short, where a training went on from an epoch's start
         if self.epoch_start:  # Lightning still has the batches of the epoch before, and would skip this one
-            loops = checkpoint["loops"]["fit_loop"]
             progress = loops["epoch_loop.batch_progress"]
             progress["current"] = dict.fromkeys(progress["current"], 0)
             progress["is_last_batch"] = False
