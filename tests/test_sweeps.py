@@ -132,7 +132,7 @@ def test_a_search_goes_on_after_it_was_killed(options, sweep, monkeypatch, tmp_p
     assert names == ["0", "1", "2"] and OmegaConf.load("sweep/1/.hydra/overrides.yaml") == asked
     study = optuna.load_study(study_name="vae", storage="sqlite:///sweep/study.db")
     complete = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
-    assert len(complete) == 3
+    assert len(complete) == 3 == len({str(trial.params) for trial in complete})
     best = min(read_result(tmp_path / "sweep" / name)["measures"]["val/bits_per_dim"] for name in "012")
     assert study.best_value == pytest.approx(best)
 

@@ -61,6 +61,8 @@ def begin(options: list[str]) -> tuple[list[str], Path]:
         free = [option for option in free if not option.startswith("hydra.sweeper.n_trials=")]
         wanted = int(typed.get("hydra.sweeper.n_trials", record.trials))
         free += _go_on_with_study(folder, wanted)
+        if "hydra/sweeper/sampler=grid" not in before:  # the same dice would propose the same again
+            free.append(f"hydra.sweeper.sampler.seed={len(_study(folder).trials)}")
     return _placed([*before, *free], folder), folder
 
 
