@@ -16,8 +16,8 @@ from vae.data.datamodule import to_pictures
 from vae.data.landmarks import landmark_file, read_landmarks
 from vae.data.store import FaceStore
 from vae.visualization.app import samplers
+from vae.visualization.pictures import grid, to_uint8
 from vae.visualization.studio import Studio
-from vae.visualization.visualize import grid, to_uint8
 
 IMAGES = Path(__file__).parent / "source" / "images"
 LARGEST = 150_000  # bytes

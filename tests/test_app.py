@@ -36,7 +36,7 @@ def run(tmp_path_factory, composed, drawn):
     from vae.data.datamodule import FaceDataModule
     from vae.models.model import build
     from vae.models.serialization import export
-    from vae.visualization.visualize import save_grid
+    from vae.visualization.pictures import save_grid
 
     folder = tmp_path_factory.mktemp("models") / "runs" / "first"
     config = composed("train", *TINY, *drawn)

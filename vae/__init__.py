@@ -13,8 +13,8 @@ _PUBLIC = {
     "predict": "vae.predict_model",
     "load": "vae.models.serialization",
     "read_pictures": "vae.data.pictures",
-    "save_grid": "vae.visualization.visualize",
-    "save_pictures": "vae.visualization.visualize",
+    "save_grid": "vae.visualization.pictures",
+    "save_pictures": "vae.visualization.pictures",
     "InputError": "vae.errors",
 }
 __all__ = list(_PUBLIC)

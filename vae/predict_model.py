@@ -25,7 +25,7 @@ def predict(config: DictConfig) -> list[Path]:
 
 def sample(model, config: DictConfig, out: Path) -> list[Path]:
     """`num_images` new cats, 000000.png …, and grid.png."""
-    from vae.visualization.visualize import save_grid, save_pictures
+    from vae.visualization.pictures import save_grid, save_pictures
 
     pictures = model.sample(config.num_images, seed=config.seed, temperature=config.temperature)
     written = save_pictures(pictures, out)
@@ -38,7 +38,7 @@ def interpolate(model, config: DictConfig, out: Path) -> list[Path]:
     """`num_images` ways from one cat to the next, each a strip; all of them as grid.png and as a loop."""
     from vae.data.pictures import read_pictures
     from vae.models.model import interpolate_latents
-    from vae.visualization.visualize import save_loop, save_strip
+    from vae.visualization.pictures import save_loop, save_strip
 
     if config.images:
         z = model.encode(read_pictures(config.images, model.config.data))
@@ -60,7 +60,7 @@ def reconstruct(model, config: DictConfig, out: Path) -> list[Path]:
     import torch
 
     from vae.data.pictures import each_picture
-    from vae.visualization.visualize import save_picture, save_reconstructions
+    from vae.visualization.pictures import save_picture, save_reconstructions
 
     if not config.images:
         raise InputError("mode=reconstruct needs images=FOLDER, the pictures to reconstruct")

@@ -8,7 +8,7 @@ from pytorch_lightning.callbacks import Callback
 from vae.models.trainable import TrainableVAE
 from vae.tracking import log_pictures
 from vae.visualization.figures import RunFigures, draw
-from vae.visualization.visualize import save_grid
+from vae.visualization.pictures import save_grid
 
 FRAMES = 100  # of the film of a training, at most
 

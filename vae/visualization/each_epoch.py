@@ -7,7 +7,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from vae.models.model import VAE
-from vae.visualization.visualize import save_curves, save_grid, save_reconstructions
+from vae.visualization.pictures import save_curves, save_grid, save_reconstructions
 
 
 class Curves(Callback):

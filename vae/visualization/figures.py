@@ -20,7 +20,7 @@ from vae.visualization.alignment import save_alignment
 from vae.visualization.film import save_film
 from vae.visualization.latent_map import save_latent_map
 from vae.visualization.means import save_means
-from vae.visualization.visualize import save_curves, save_grid, save_loop, save_reconstructions, save_strip
+from vae.visualization.pictures import save_curves, save_grid, save_loop, save_reconstructions, save_strip
 
 SAMPLES = 64
 SUSPECTS = 24  # pairs of nearest.png

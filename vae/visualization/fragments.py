@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from vae.visualization.pictures import to_uint8
 from vae.visualization.runs import read_run
 from vae.visualization.sheets import data_uri, png
 from vae.visualization.studio import Neighbours, Studio
-from vae.visualization.visualize import to_uint8
 
 
 def image(picture: Tensor | np.ndarray, alt: str) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vae.errors import InputError
 from vae.files import whole
-from vae.visualization.visualize import to_uint8
+from vae.visualization.pictures import to_uint8
 
 SIDE = 1400  # of the map, in pixels
 THUMBNAIL = 48

@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import Tensor
 
 from vae.files import whole
-from vae.visualization.visualize import to_uint8
+from vae.visualization.pictures import to_uint8
 
 
 def save_means(sets: dict[str, Tensor], path: Path | str) -> Path:

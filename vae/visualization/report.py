@@ -147,8 +147,8 @@ def _measures(run: Path) -> dict[str, Any]:
     """The table of `make evaluate`; before that, what the training has logged last."""
     import json
 
+    from vae.visualization.pictures import read_curves
     from vae.visualization.table import columns, rows
-    from vae.visualization.visualize import read_curves
 
     try:
         measures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from vae.visualization.visualize import grid, save_loop, to_uint8
+from vae.visualization.pictures import grid, save_loop, to_uint8
 
 
 def png(levels: np.ndarray) -> bytes:

@@ -1,4 +1,4 @@
-"""`vae.visualization.visualize`: tensors to files that show what is in them."""
+"""`vae.visualization.pictures`: tensors to files that show what is in them."""
 
 import csv
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vae.errors import InputError
-from vae.visualization.visualize import (
+from vae.visualization.pictures import (
     grid,
     read_curves,
     save_curves,
