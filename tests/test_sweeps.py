@@ -15,7 +15,7 @@ from vae.errors import InputError
 from vae.runs import read_result, write_result
 from vae.sweeps import begin
 from vae.train_model import main
-from vae.visualization.compare import differing, find_best, write_summary
+from vae.visualization.compare import differing, find_best, read_record, write_summary
 
 
 @pytest.fixture(autouse=True)
@@ -167,7 +167,7 @@ def test_runs_of_any_folder_are_compared(tmp_path, composed, capsys):
         write_result(config, "finished", {} if loss is None else {"val/bits_per_dim": loss}, 1.0)
     (tmp_path / "b" / "metrics.json").write_text(json.dumps({"fid": 7.5}))
     runs = [tmp_path / name for name in "abc"]
-    assert differing(runs) == {"regularizer.beta": [1.0, 2.0, 4.0]}
+    assert differing([read_record(run) for run in runs]) == {"regularizer.beta": [1.0, 2.0, 4.0]}
     write_summary(runs, tmp_path / "out")
     rows = list(csv.DictReader((tmp_path / "out" / "summary.csv").open()))
     assert [row["best"] for row in rows] == ["yes", "", ""] and rows[1]["fid"] == "7.5"

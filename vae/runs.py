@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vae.errors import InputError
 from vae.files import whole
+from vae.untrusted import read_json, read_yaml
 
 OPTIONS, ENVIRONMENT, RESULT = "options.yaml", "environment.yaml", "result.json"
 STATE = Path("checkpoints") / "state.ckpt"
@@ -59,7 +60,7 @@ def begin(config: DictConfig) -> Path:
     options = decisive(config)
     if config.resume:
         if (folder / OPTIONS).is_file():
-            _refuse_differences(OmegaConf.to_container(OmegaConf.load(folder / OPTIONS)), options, folder)
+            _refuse_differences(read_yaml(folder / OPTIONS), options, folder)
     else:
         for name in (RESULT, STATE):
             (folder / name).unlink(missing_ok=True)
@@ -166,11 +167,21 @@ def write_result(config: DictConfig, status: str, measures: dict[str, float], se
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """How a run ended; None while it has not."""
-    try:
-        return json.loads((folder / RESULT).read_text())
-    except FileNotFoundError:
+    """How a run ended; None while it has not.
+
+    Raises:
+        InputError: the file is not what `write_result` writes.
+    """
+    path = folder / RESULT
+    if not path.exists():
         return None
+    result = read_json(path)
+    kinds = {"status": str, "error": str, "measures": dict}
+    odd = [name for name, kind in kinds.items() if not isinstance(result.get(name), kind)]
+    odd += [name for name in ("optimized_metric", "direction") if not isinstance(result.get(name) or "", str)]
+    if odd:
+        raise InputError(f"{path} does not say how a run ended ({odd[0]}): remove it")
+    return result
 
 
 def is_complete(result: dict[str, Any] | None) -> bool:

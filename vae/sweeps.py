@@ -18,6 +18,7 @@ from pytorch_lightning.callbacks import Callback
 from vae.errors import InputError
 from vae.files import whole
 from vae.runs import is_complete, read_result
+from vae.untrusted import read_yaml
 
 RECORD, STUDY = "sweep.yaml", "study.db"
 # What may change when a sweep goes on: where it runs, not what it runs.
@@ -49,9 +50,11 @@ def begin(options: list[str]) -> tuple[list[str], Path]:
     folder = Path(typed["resume"]).expanduser()
     if not (folder / RECORD).is_file():
         raise InputError(f"resume={folder}: there is no sweep in that folder ({RECORD} is missing)")
-    record = OmegaConf.load(folder / RECORD)
-    before = list(record.options)
-    if same and sorted(same) != sorted(before):
+    record = _record(folder / RECORD)
+    before = record["options"]
+    if not same:
+        _refuse_foreign(before, folder)
+    elif sorted(same) != sorted(before):
         odd = sorted(set(same) ^ set(before))
         raise InputError(
             f"resume={folder}: that sweep had other options, the difference is {' '.join(odd)}; "
@@ -59,11 +62,36 @@ def begin(options: list[str]) -> tuple[list[str], Path]:
         )
     if (folder / STUDY).exists():
         free = [option for option in free if not option.startswith("hydra.sweeper.n_trials=")]
-        wanted = int(typed.get("hydra.sweeper.n_trials", record.trials))
+        wanted = int(typed.get("hydra.sweeper.n_trials", record["trials"] or 0))
         free += _go_on_with_study(folder, wanted)
         if "hydra/sweeper/sampler=grid" not in before:  # the same dice would propose the same again
             free.append(f"hydra.sweeper.sampler.seed={len(_study(folder).trials)}")
     return _placed([*before, *free], folder), folder
+
+
+def _record(path: Path) -> dict[str, Any]:
+    record = read_yaml(path)
+    options, trials = record.get("options"), record.get("trials")
+    texts = isinstance(options, list) and all(isinstance(option, str) for option in options)
+    if not texts or not isinstance(trials, int | None):
+        raise InputError(f"{path} is no record of a sweep: name another folder")
+    return {"options": options, "trials": trials}
+
+
+def _refuse_foreign(options: list[str], folder: Path) -> None:
+    """What a sweep from somebody else could do harm with has to be typed by whoever goes on with it.
+
+    Raises:
+        InputError: an option names what is to be run or read.
+    """
+    for option in options:
+        name, _, value = option.lstrip("+~").partition("=")
+        named = "_target_" in option or "${" in option or option.startswith("-")
+        file = "." not in name and ".." in value
+        if named or file or (name.startswith("hydra") and not name.startswith(("hydra.sweeper.", "hydra/sweeper"))):
+            raise InputError(
+                f"resume={folder}: the sweep was started with {option}; if it is yours, type all of it again"
+            )
 
 
 def _placed(options: list[str], folder: Path) -> list[str]:
@@ -76,13 +104,20 @@ def end(folder: Path) -> int:
     from vae.visualization.compare import write_summary
 
     found = members(folder)
-    results = {member.name: read_result(member) for member in found}
+    results = {member.name: _ending(member) for member in found}
     failed = {name: result for name, result in results.items() if not is_complete(result)}
     for name, result in failed.items():
         print(f"#{name}", f"failed: {result['error']}" if result else "is not finished", file=sys.stderr)
     print(f"{len(found) - len(failed)} of {len(found)} runs of the sweep are done.")
     print(f"Look at {write_summary(found, folder)}.")
     return int(len(failed) == len(found))
+
+
+def _ending(member: Path) -> dict[str, Any] | None:
+    try:
+        return read_result(member)
+    except InputError as error:
+        return {"status": "failed", "error": str(error), "measures": {}}
 
 
 def members(folder: Path) -> list[Path]:
@@ -114,7 +149,7 @@ def place_member(config: DictConfig) -> None:
     with open_dict(config):
         config.run_dir = config.resume = os.path.relpath(hydra.runtime.output_dir)
     record = Path(config.run_dir).parent / RECORD
-    fixed = OmegaConf.load(record).options if record.exists() else []
+    fixed = _record(record)["options"] if record.exists() else []
     print(
         f"#{Path(config.run_dir).name}: {' '.join(task for task in hydra.overrides.task if task not in fixed)}",
         flush=True,

@@ -87,7 +87,7 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     if not config.trainer.get("fast_dev_run"):
         tracking.log_run(trainer.loggers, config)
     with told_if_out_of_memory(config):
-        trainer.fit(model, datamodule, ckpt_path=checkpoint)
+        trainer.fit(model, datamodule, ckpt_path=checkpoint, weights_only=True)
         measures = {name: value.item() for name, value in trainer.callback_metrics.items()}
         measures |= trainer.test(model, datamodule, verbose=False)[0]
         if trainer.is_global_zero:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vae.errors import InputError
-from vae.models.networks import ConvDecoder, ConvEncoder
+from vae.models.networks import MOST, ConvDecoder, ConvEncoder
 
 
 class Sigmoid(nn.Module):
@@ -68,8 +68,8 @@ class ClassicDecoder(ConvDecoder):
     def __init__(self, *, hidden: Sequence[int] = (), full_size: int = 0, output: str = "sigmoid", **options) -> None:
         if output not in OUTPUTS:
             raise InputError(f"model.output must be one of {', '.join(OUTPUTS)}, not {output!r}")
-        if full_size < 0:
-            raise InputError(f"model.full_size must not be negative, but is {full_size}")
+        if not 0 <= full_size <= MOST:
+            raise InputError(f"model.full_size must be between 0 and {MOST}, not {full_size}")
         self.full_size = full_size
         self.output = output
         super().__init__(**options)
@@ -87,8 +87,10 @@ class ClassicDecoder(ConvDecoder):
 
 
 def _checked(hidden: Sequence[int]) -> list[int]:
-    if any(width < 1 for width in hidden):
-        raise InputError(f"model.hidden must be a list of positive numbers, one for each linear layer, not {hidden}")
+    if len(hidden) > MOST or any(width < 1 for width in hidden):
+        raise InputError(
+            f"model.hidden must be a list of at most {MOST} positive numbers, one for each linear layer, not {hidden}"
+        )
     return list(hidden)
 
 

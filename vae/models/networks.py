@@ -25,6 +25,7 @@ NORMS = {
     "batch": nn.BatchNorm2d,
     "group": lambda channels: nn.GroupNorm(next(g for g in (8, 4, 2, 1) if channels % g == 0), channels),
 }
+MOST = 64  # layers or blocks one after the other
 
 
 class Dropout2d(nn.Dropout2d):
@@ -79,8 +80,8 @@ class Network(nn.Module):
             raise InputError(f"model.channels must be a list of positive numbers, one for each level, not {channels}")
         if latent_dim < 1:
             raise InputError(f"model.latent_dim must be at least 1, not {latent_dim}")
-        if blocks < 1:
-            raise InputError(f"model.blocks must be at least 1, not {blocks}")
+        if not 1 <= blocks <= MOST:
+            raise InputError(f"model.blocks must be between 1 and {MOST}, not {blocks}")
         if activation not in ACTIVATIONS:
             raise InputError(f"model.activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
         if norm not in NORMS:

@@ -2,21 +2,41 @@
 
 `codes.safetensors` beside them holds a sample of q(z|x) for each picture of the training set, so that another sampler
 can be fitted without the data.
+
+A run may come from somebody else: nothing in these files is run (`vae.models.trusted`), and no memory is taken before
+configuration and files are known to fit each other.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from safetensors import SafetensorError
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vae.errors import InputError
 from vae.files import whole
 from vae.models.model import VAE, build
+from vae.models.trusted import read_config
 
 PARTS = ("data", "model", "likelihood", "regularizer", "sampler")
+CONFIG, WEIGHTS, CODES = "config.yaml", "model.safetensors", "codes.safetensors"
+BESIDE = 1 << 26  # bytes that a model may hold beside its weights, such as the masks of a loss
+# What the rest of the program reads from the node `data`.
+DATA = {
+    "name": str,
+    "raw_dir": str,
+    "processed_dir": str,
+    "align": str,
+    "fill": str,
+    "image_size": int,
+    "batch_size": int,
+    "flip": int | float,
+}
 
 
 def export(model: VAE, config: DictConfig, codes: Tensor, folder: Path | str) -> None:
@@ -30,11 +50,11 @@ def export(model: VAE, config: DictConfig, codes: Tensor, folder: Path | str) ->
     """
     folder = Path(folder)
     parts = OmegaConf.masked_copy(config, [key for key in config if key in PARTS])
-    with whole(folder / "config.yaml") as path:
+    with whole(folder / CONFIG) as path:
         path.write_text(OmegaConf.to_yaml(parts, resolve=True))
-    with whole(folder / "codes.safetensors") as path:
+    with whole(folder / CODES) as path:
         save_file({"codes": codes.contiguous()}, path)
-    with whole(folder / "model.safetensors") as path:
+    with whole(folder / WEIGHTS) as path:
         save_file({name: value.contiguous() for name, value in model.state_dict().items()}, path)
 
 
@@ -46,24 +66,19 @@ def load(run: Path | str, sampler: DictConfig | None = None) -> VAE:
         sampler: the configuration of another sampler than the run's own, fitted here to the run's codes.
 
     Raises:
-        InputError: the folder holds no whole model, or its weights do not fit its configuration.
+        InputError: the folder holds no whole model, its files do not fit each other, or name what is not run.
     """
     folder = Path(run).expanduser()
     if not folder.is_dir():
         raise InputError(f"there is no run {str(run)!r}: train one with `make train`, or name its folder")
-    for name in ("config.yaml", "model.safetensors"):
+    for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise InputError(f"{folder} holds no trained model ({name} is missing): train one with `make train`")
-    config = OmegaConf.load(folder / "config.yaml")
-    model = build(config)
-    weights = _read(folder / "model.safetensors")
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1:2] or [str(error)]
-        raise InputError(
-            f"{folder / 'model.safetensors'} does not fit {folder / 'config.yaml'}: {reason[0].strip()}"
-        ) from None
+    config = read_config(folder / CONFIG)
+    _check(config, folder)
+    with _described_by(folder / CONFIG):
+        model = build(config)
+    model.load_state_dict(_read(folder / WEIGHTS))
     if sampler is not None and sampler != config.sampler:
         model.sampler = instantiate(sampler, prior=model.prior)
         model.sampler.fit(load_codes(folder))
@@ -77,11 +92,79 @@ def load_codes(run: Path | str) -> Tensor:
     Raises:
         InputError: the run holds none, or they cannot be read.
     """
-    return _read(Path(run).expanduser() / "codes.safetensors")["codes"]
+    path = Path(run).expanduser() / CODES
+    codes = _read(path).get("codes", torch.empty(0))
+    if not (codes.ndim > 1 and len(codes) and codes.is_floating_point() and codes.isfinite().all()):
+        raise InputError(f"{path} holds no codes of a training set: train the run again, or take another one")
+    return codes
+
+
+def _check(config: DictConfig, folder: Path) -> None:
+    """Whether the files of a run fit its configuration, without memory for any tensor.
+
+    Raises:
+        InputError: they do not.
+    """
+    weights, codes = _headers(folder / WEIGHTS), _headers(folder / CODES) if (folder / CODES).is_file() else {}
+    with _described_by(folder / CONFIG):
+        for name, kind in DATA.items():
+            if not isinstance(config.data[name], kind):
+                raise InputError(f"data.{name} is {config.data[name]!r}")
+        size = config.data.image_size
+        if not 1 <= size <= 360:
+            raise InputError(f"data.image_size must be between 1 and 360 pixels, not {size}")
+        with torch.device("meta"):
+            model = build(config).eval()
+        described = {name: (tuple(x.shape), x.is_floating_point()) for name, x in model.state_dict().items()}
+    for name in sorted(described.keys() | weights.keys()):
+        ours, theirs = _told(described.get(name)), _told(weights.get(name))
+        if ours != theirs:
+            raise InputError(
+                f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {name} is {theirs} in the one and {ours} in the other"
+            )
+    with _described_by(folder / CONFIG), torch.device("meta"), torch.no_grad():
+        if sum(value.nbytes for value in model.buffers()) > (folder / WEIGHTS).stat().st_size + BESIDE:
+            raise InputError("it asks for more memory than the weights need")
+        latent = model.encoder(torch.empty(2, 3, size, size)).mean.shape[1:]
+        x = model.likelihood.mean(model.decoder(torch.empty(2, *model.prior.shape)))
+        if latent != model.prior.shape or x.shape != (2, 3, size, size):
+            raise InputError("encoder, prior and decoder do not fit each other")
+    if codes and ("codes" not in codes or codes["codes"][0][1:] != model.prior.shape):
+        raise InputError(f"{folder / CODES} does not fit {folder / CONFIG}: the latents have other shapes")
+
+
+@contextmanager
+def _described_by(path: Path) -> Iterator[None]:
+    """What goes wrong while a model is built from a file, as a mistake in that file."""
+    try:
+        yield
+    except Exception as error:  # whatever a value of the wrong kind leads to
+        while error.__cause__ is not None:
+            error = error.__cause__
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(f"{path} describes no model of this version: {reason}") from error
+
+
+def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], bool]]:
+    """Shape of each tensor in a file, and whether it is of floating point, without reading more than the header."""
+    with _readable(path), safe_open(path, "pt") as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        return {name: (tuple(x.get_shape()), x.get_dtype().startswith(("F", "BF"))) for name, x in slices.items()}
+
+
+def _told(header: tuple[tuple[int, ...], bool] | None) -> str:
+    return "missing" if header is None else f"{header[0]} of {'real' if header[1] else 'whole'} numbers"
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    try:
+    with _readable(path):
         return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}): train the run again, or take another one") from None
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # SafetensorError, OSError, and what a type that PyTorch lacks leads to
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{path} cannot be read ({reason}): train the run again, or take another one") from None

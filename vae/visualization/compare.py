@@ -4,18 +4,32 @@ import base64
 import csv
 import html
 import io
-import json
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from omegaconf import OmegaConf
-
+from vae.errors import InputError
 from vae.files import whole
 from vae.runs import ENVIRONMENT, OPTIONS, flat, read_result
+from vae.untrusted import read_json, read_yaml
+from vae.visualization.runs import flatten
 
 Row = dict[str, Any]
+PANELS = 16  # of the chart
+
+
+class Record(NamedTuple):
+    """What a run's folder says of it."""
+
+    run: Path
+    result: dict[str, Any]
+    measures: dict[str, float]  # what the training measured, and what `make evaluate` did, where it was run
+    options: dict[str, Any]
+    choices: dict[str, Any]  # such as optimizer: adamw
+    typed: list[str]  # names of the options that were given
+    tags: list[str]
 
 
 def write_summary(runs: Sequence[Path], out: Path, metric: str | None = None, direction: str | None = None) -> Path:
@@ -29,20 +43,32 @@ def write_summary(runs: Sequence[Path], out: Path, metric: str | None = None, di
 
     Returns:
         the path of summary.html.
+
+    Raises:
+        InputError: no run can be read; one that cannot, beside others, is told on stderr and left out.
     """
-    results = [read_result(run) or {"status": "unfinished", "error": "", "measures": {}} for run in runs]
+    records = []
+    for run in runs:
+        try:
+            records.append(read_record(run))
+        except InputError as error:
+            print(f"{run.name} is left out: {error}", file=sys.stderr)
+    if not records:
+        raise InputError("runs: none of them can be read")
+    results = [record.result for record in records]
     asked = next((result for result in results if result.get("optimized_metric")), {})
     metric = metric or asked.get("optimized_metric", "val/loss")
     direction = direction or asked.get("direction", "minimize")
-    options = differing(runs)
-    measures = [_measures(run, result) for run, result in zip(runs, results, strict=True)]
+    options = differing(records)
+    measures = [record.measures for record in records]
     names = sorted({name for some in measures for name in some}, key=lambda name: (name != metric, name))
     best = find_best([some.get(metric) for some in measures], direction)
     rows = [
-        {"run": run.name, "best": "yes" if place == best else "", "status": result["status"], "error": result["error"]}
+        {"run": record.run.name, "best": "yes" if place == best else ""}
+        | {name: record.result[name] for name in ("status", "error")}
         | {name: values[place] for name, values in options.items()}
         | {name: measures[place].get(name) for name in names}
-        for place, (run, result) in enumerate(zip(runs, results, strict=True))
+        for place, record in enumerate(records)
     ]
     out.mkdir(parents=True, exist_ok=True)
     with whole(out / "summary.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
@@ -50,7 +76,7 @@ def write_summary(runs: Sequence[Path], out: Path, metric: str | None = None, di
         writer.writeheader()
         writer.writerows(rows)
     with whole(out / "summary.html") as path:
-        path.write_text(_page(runs, rows, list(options), names, metric, direction), encoding="utf-8")
+        path.write_text(_page(records, rows, list(options), names, metric, direction), encoding="utf-8")
     return out / "summary.html"
 
 
@@ -60,48 +86,61 @@ def find_best(values: Sequence[float | None], direction: str) -> int | None:
     return (min if direction == "minimize" else max)(finite, key=finite.get, default=None)
 
 
-def differing(runs: Sequence[Path]) -> dict[str, list[Any]]:
+def read_record(run: Path) -> Record:
+    """The records of a run.
+
+    Raises:
+        InputError: one of them is not what a training writes.
+    """
+
+    def read(name: str, reader: Any = read_yaml) -> dict[str, Any]:
+        return reader(run / name) if (run / name).exists() else {}
+
+    result = read_result(run) or {"status": "unfinished", "error": "", "measures": {}}
+    hydra, environment = read(".hydra/hydra.yaml"), read(ENVIRONMENT)
+    try:
+        choices = hydra["hydra"]["runtime"]["choices"] if hydra else {}
+        tasks = hydra["hydra"]["overrides"]["task"] if hydra else []
+        names = [task.split("=", 1)[0].lstrip("+~") for task in tasks]
+        tags = [str(tag) for tag in environment.get("tags") or []]
+        options = {str(name): value for name, value in flat(read(OPTIONS)).items()}
+        choices = {str(name): value for name, value in choices.items()}
+    except (KeyError, TypeError, AttributeError):
+        raise InputError(f"{run} has records that no training writes") from None
+    measures = flatten(result["measures"]) | flatten(read("metrics.json", read_json))
+    return Record(run, result, measures, options, choices, names, tags)
+
+
+def differing(records: Sequence[Record]) -> dict[str, list[Any]]:
     """The options in which runs differ: name → the value of each run.
 
     What was typed comes first (`optimizer` rather than every number that another optimizer brings); other
     differences are told only where nothing typed differs.
     """
-    values, choices, typed = [], [], []
-    for run in runs:
-        hydra = run / ".hydra" / "hydra.yaml"
-        values.append(flat(OmegaConf.to_container(OmegaConf.load(run / OPTIONS))) if (run / OPTIONS).exists() else {})
-        record = OmegaConf.load(hydra).hydra if hydra.exists() else OmegaConf.create()
-        choices.append(OmegaConf.to_container(record.runtime.choices) if "runtime" in record else {})
-        tasks = record.overrides.task if "overrides" in record else []
-        typed += [task.split("=", 1)[0].lstrip("+~") for task in tasks]
 
     def column(name: str) -> list[Any]:
-        return [choice.get(name, value.get(name)) for choice, value in zip(choices, values, strict=True)]
+        return [record.choices.get(name, record.options.get(name)) for record in records]
 
     def differ(names: Sequence[str]) -> dict[str, list[Any]]:
         return {name: column(name) for name in names if len({str(value) for value in column(name)}) > 1}
 
-    return differ(list(dict.fromkeys(typed))) or differ(sorted({name for value in values for name in value}))
+    typed = dict.fromkeys(name for record in records for name in record.typed)
+    return differ(list(typed)) or differ(sorted({name for record in records for name in record.options}))
 
 
-def _measures(run: Path, result: dict) -> dict[str, float]:
-    """What the training measured, and what `make evaluate` did, where it was run."""
-    found = dict(result["measures"])
-    if (run / "metrics.json").is_file():
-        found |= flat(json.loads((run / "metrics.json").read_text()))
-    return {name: value for name, value in found.items() if isinstance(value, int | float)}
-
-
-def _page(runs: Sequence[Path], rows: list[Row], options: list[str], names: list[str], metric: str, direction: str):
+def _page(
+    records: Sequence[Record], rows: list[Row], options: list[str], names: list[str], metric: str, direction: str
+):
     shown = [name for name in names if name == metric or not name.startswith("train/")]
     head = "".join(f"<th>{html.escape(name)}</th>" for name in ("run", "samples", *options, *shown, "status", "tags"))
     body = []
-    for run, row in zip(runs, rows, strict=True):
-        cells = [f"<td>{html.escape(run.name)}{' ★' if row['best'] else ''}</td>", f"<td>{_thumbnail(run)}</td>"]
+    for record, row in zip(records, rows, strict=True):
+        name = f"{html.escape(record.run.name)}{' ★' if row['best'] else ''}"
+        cells = [f"<td>{name}</td>", f"<td>{_thumbnail(record.run)}</td>"]
         cells += [f"<td>{html.escape(_text(row[name]))}</td>" for name in options]
         cells += [f"<td class=number>{_text(row[name])}</td>" for name in shown]
         told = row["status"] + (f": {row['error']}" if row["error"] else "")
-        cells += [f"<td>{html.escape(told)}</td>", f"<td>{html.escape(_tags(run))}</td>"]
+        cells += [f"<td>{html.escape(told)}</td>", f"<td>{html.escape(', '.join(record.tags))}</td>"]
         body.append(f"<tr{' class=best' if row['best'] else ''}>{''.join(cells)}</tr>")
     chart = _chart(rows, options, metric)
     picture = f"<h2>{html.escape(metric)} over each option</h2><img src='{chart}'>" if chart else ""
@@ -116,7 +155,7 @@ th {{ position: sticky; top: 0; background: #fff; }}
 .best {{ background: #e8f4e4; }} img {{ max-width: 100%; }} .wide {{ overflow-x: auto; }}
 </style>
 <h1>{len(rows)} runs</h1>
-<p>★ the best: {html.escape(metric)}, {direction}. The numbers are in summary.csv too.</p>
+<p>★ the best: {html.escape(metric)}, {html.escape(direction)}. The numbers are in summary.csv too.</p>
 <div class="wide"><table><thead><tr>{head}</tr></thead><tbody>
 {chr(10).join(body)}
 </tbody></table></div>
@@ -131,21 +170,21 @@ def _text(value: Any) -> str:
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
-def _tags(run: Path) -> str:
-    path = run / ENVIRONMENT
-    return ", ".join(map(str, OmegaConf.load(path).get("tags") or [])) if path.exists() else ""
-
-
 def _thumbnail(run: Path, width: int = 200) -> str:
     from PIL import Image
+
+    from vae.visualization.uploads import read_bytes, read_upload
 
     path = run / "figures" / "samples.png"
     if not path.is_file():
         return ""
-    with Image.open(path) as picture:
-        picture = picture.convert("RGB")
-        picture.thumbnail((width, width), Image.Resampling.LANCZOS)
-        return f"<img width={picture.width} alt='samples' src='{_embedded(picture)}'>"
+    try:
+        picture = Image.fromarray(read_upload(read_bytes(path)))
+    except InputError as error:
+        print(f"{path} is left out: {error}", file=sys.stderr)
+        return ""
+    picture.thumbnail((width, width), Image.Resampling.LANCZOS)
+    return f"<img width={picture.width} alt='samples' src='{_embedded(picture)}'>"
 
 
 def _embedded(picture: Any) -> str:
@@ -159,8 +198,13 @@ def _chart(rows: list[Row], options: list[str], metric: str) -> str:
     from matplotlib.figure import Figure
 
     rows = [row for row in rows if isinstance(row.get(metric), int | float)]
+    options = options[:PANELS]
     if not rows or not options:
         return ""
+
+    def label(value: Any) -> str:
+        return _text(value)[:40].replace("$", r"\$") or "–"  # $…$ would be set as a formula
+
     columns = min(4, len(options))
     lines = math.ceil(len(options) / columns)
     figure = Figure(figsize=(3.4 * columns, 2.9 * lines), layout="constrained", dpi=130)
@@ -168,8 +212,8 @@ def _chart(rows: list[Row], options: list[str], metric: str) -> str:
         panel = figure.add_subplot(lines, columns, place + 1)
         values = [row[option] for row in rows]
         numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        order = sorted(set(values)) if numeric else sorted({_text(value) or "–" for value in values})
-        places = values if numeric else [order.index(_text(value) or "–") for value in values]
+        order = sorted(set(values)) if numeric else sorted({label(value) for value in values})
+        places = values if numeric else [order.index(label(value)) for value in values]
         panel.plot(places, [row[metric] for row in rows], "o", color="#3274a1", alpha=0.6)
         groups = {at: [row[metric] for row, own in zip(rows, places, strict=True) if own == at] for at in set(places)}
         if len(groups) < len(rows):
@@ -185,9 +229,9 @@ def _chart(rows: list[Row], options: list[str], metric: str) -> str:
             panel.set_xticks(
                 order[:: max(1, len(order) // 6)], [_text(value) for value in order[:: max(1, len(order) // 6)]]
             )
-        panel.set_title(option, fontsize=10)
+        panel.set_title(label(option), fontsize=10)
         if place % columns == 0:
-            panel.set_ylabel(metric)
+            panel.set_ylabel(label(metric))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

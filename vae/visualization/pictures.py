@@ -147,18 +147,19 @@ def read_curves(metrics_csv: Path | str) -> dict[str, list[tuple[int, float]]]:
         metrics_csv: the file of Lightning's `CSVLogger`: a column per metric and `epoch`; most cells are empty.
 
     Raises:
-        InputError: there is no such file.
+        InputError: there is no such file, or it holds something else.
     """
+    values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     try:
         with Path(metrics_csv).open(newline="") as file:
-            rows = list(csv.DictReader(file, restval=""))
+            for row in csv.DictReader(file, restval=""):
+                for name, cell in row.items():
+                    if name not in (None, "epoch", "step") and cell and row.get("epoch"):
+                        values[name.removesuffix("_epoch")][int(float(row["epoch"]))].append(float(cell))
     except FileNotFoundError:
         raise InputError(f"{metrics_csv}: no such file; a training writes it") from None
-    values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        for name, cell in row.items():
-            if name not in (None, "epoch", "step") and cell and row.get("epoch"):
-                values[name.removesuffix("_epoch")][int(float(row["epoch"]))].append(float(cell))
+    except (ValueError, OverflowError, csv.Error) as error:
+        raise InputError(f"{metrics_csv} is no table of metrics ({error}): remove it") from None
     return {name: sorted((epoch, sum(v) / len(v)) for epoch, v in epochs.items()) for name, epochs in values.items()}
 
 

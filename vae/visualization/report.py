@@ -6,12 +6,13 @@ import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from PIL import Image
 
 from vae.cli import command
 from vae.errors import InputError
 from vae.files import whole
+from vae.untrusted import read_json, read_text, read_yaml
 
 TEMPLATE = Path(__file__).with_name("report.html")
 SPLITS = {"train/": "training", "val/": "validation", "test/": "test"}
@@ -94,10 +95,12 @@ def write_report(run: Path | str, figures: Path | None = None) -> Path:
     if not (run / "config.yaml").is_file():
         raise InputError(f"{run} holds no trained model (config.yaml is missing): train one with `make train`")
     figures = figures or run / "figures"
-    config = OmegaConf.load(run / "config.yaml")
+    data = read_yaml(run / "config.yaml").get("data")
+    if not isinstance(data, dict):
+        raise InputError(f"{run / 'config.yaml'} has no data: train the run again, or take another one")
     page = {
         "title": f"Run {run.resolve().name}",
-        "about": f"{config.data.name} at {config.data.image_size}×{config.data.image_size} pixels",
+        "about": f"{data.get('name')} at {data.get('image_size')}×{data.get('image_size')} pixels",
         "pictures": pictures(figures),
         "curves": [embedded(path, CURVES) for path in [figures / "curves.png"] if path.is_file()],
         **_measures(run),
@@ -129,14 +132,14 @@ def embedded(path: Path, caption: Caption) -> dict[str, Any]:
     """
     try:
         data, media = path.read_bytes(), f"image/{path.suffix[1:]}"
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(data), formats=["PNG", "GIF"]) as picture:
             width, height = picture.size
             if path.suffix == ".png":
                 buffer = io.BytesIO()
                 picture.convert("RGB").save(buffer, "WEBP", quality=90)
                 if buffer.tell() < len(data):
                     data, media = buffer.getvalue(), "image/webp"
-    except OSError as error:
+    except Exception as error:  # Pillow's readers raise whatever a broken file leads them to
         raise InputError(f"{path} cannot be read as a picture ({error}): remove it, and draw it again") from None
     source = f"data:{media};base64,{base64.b64encode(data).decode()}"
     about = {"title": caption.title, "caption": caption.text, "alt": caption.alt, "kind": caption.kind}
@@ -145,16 +148,17 @@ def embedded(path: Path, caption: Caption) -> dict[str, Any]:
 
 def _measures(run: Path) -> dict[str, Any]:
     """The table of `make evaluate`; before that, what the training has logged last."""
-    import json
-
     from vae.visualization.pictures import read_curves
     from vae.visualization.table import columns, rows
 
-    try:
-        measures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-        found = [(f"{row.label} {row.better}".rstrip(), cells) for row, cells in rows(measures)]
-        return {"columns": list(columns(measures)), "rows": found, "notes": measures.get("notes", [])}
-    except (OSError, ValueError):
+    if (run / "metrics.json").is_file():
+        measures = read_json(run / "metrics.json")
+        try:
+            found = [(f"{row.label} {row.better}".rstrip(), cells) for row, cells in rows(measures)]
+            return {"columns": list(columns(measures)), "rows": found, "notes": list(measures.get("notes", []))}
+        except (TypeError, ValueError, AttributeError, OverflowError):
+            raise InputError(f"{run / 'metrics.json'} holds no measures: run `make evaluate run={run}` again") from None
+    else:
         log = run / "metrics.csv"
         logged = {name: points[-1][1] for name, points in (read_curves(log) if log.is_file() else {}).items()}
     names = sorted({name.partition("/")[2] for name in logged if name.startswith(tuple(SPLITS))})
@@ -171,19 +175,16 @@ def _origin(run: Path) -> dict[str, Any]:
     whole_config = next(
         path for path in (run / "options.yaml", run / ".hydra" / "config.yaml", run / "config.yaml") if path.is_file()
     )
-    typed, environment = None, ""
+    line, environment = None, ""
     if (run / "environment.yaml").is_file():
-        made = OmegaConf.load(run / "environment.yaml")
-        typed = made.get("command")
-        commit = made.get("git_commit")
-        environment = f"at commit {commit[:10]}" + " with changes" * bool(made.get("git_changes")) if commit else ""
-    elif (run / ".hydra" / "overrides.yaml").is_file():
-        typed = OmegaConf.load(run / ".hydra" / "overrides.yaml")
-    line = None
-    if typed is not None:
-        kept = [word for word in typed if not word.startswith(("run_dir=", "resume="))]
-        line = " ".join(["make train", *(shlex.quote(word) for word in kept)])
-    return {"options": whole_config.read_text(encoding="utf-8"), "command": line, "environment": environment}
+        made = read_yaml(run / "environment.yaml")
+        typed, commit = made.get("command"), made.get("git_commit")
+        if isinstance(typed, list):
+            kept = [str(word) for word in typed if not str(word).startswith(("run_dir=", "resume="))]
+            line = " ".join(["make train", *map(shlex.quote, kept)])
+        if commit:
+            environment = f"at commit {str(commit)[:10]}" + " with changes" * bool(made.get("git_changes"))
+    return {"options": read_text(whole_config), "command": line, "environment": environment}
 
 
 def draw_and_write(run: Path, figures: Path, processed_dir: str | None = None, seed: int = 0) -> Path:

@@ -1,8 +1,11 @@
 """The runs below a folder, with their pictures and measures, to be compared."""
 
-import json
+import math
 from pathlib import Path
 from typing import NamedTuple
+
+from vae.errors import InputError
+from vae.untrusted import read_json
 
 SHEETS = (  # those that stand first, in this order; all others follow by name
     "samples.png",
@@ -33,24 +36,23 @@ def read_run(folder: Path | str) -> Run:
     folder = Path(folder)
     pictures = {path.name: path for path in sorted((folder / "figures").glob("*.png"))}
     first = [pictures.pop(name) for name in SHEETS if name in pictures]
-    measures = flatten(_json(folder / "metrics.json") or _json(folder / "result.json").get("measures", {}))
+    measures = flatten(_json(folder / "metrics.json")) or flatten(_json(folder / "result.json").get("measures"))
     return Run(folder, [*first, *pictures.values()], measures)
 
 
-def flatten(measures: dict, prefix: str = "") -> dict[str, float]:
-    """Nested measures under dotted names; what is no number is left out."""
+def flatten(measures: object, prefix: str = "") -> dict[str, float]:
+    """Nested measures under dotted names; what is no finite number is left out."""
     flat = {}
-    for name, value in measures.items():
+    for name, value in measures.items() if isinstance(measures, dict) else ():
         if isinstance(value, dict):
             flat |= flatten(value, f"{prefix}{name}.")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            flat[prefix + name] = float(value)
+        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            flat[f"{prefix}{name}"] = float(value)
     return flat
 
 
 def _json(path: Path) -> dict:
     try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):  # not evaluated yet, or just being written by something else
+        return read_json(path)
+    except InputError:  # not evaluated yet, or not ours
         return {}
-    return found if isinstance(found, dict) else {}

@@ -50,8 +50,7 @@ ROWS = [
 
 def columns(measures: dict) -> dict[str, dict]:
     """Title → measures: the run with its own sampler, with others, and the yardsticks."""
-    found = {f"{measures.get('sampler', 'model')}": measures}
-    found |= measures.get("samplers", {})
+    found = {f"{measures.get('sampler', 'model')}": measures, **measures.get("samplers", {})}
     found |= {"eigencats": measures.get("pca", {}), "real": measures.get("real", {})}
     return {title: column for title, column in found.items() if column}
 

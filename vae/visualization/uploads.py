@@ -30,12 +30,23 @@ def take_upload(path: Path | str) -> np.ndarray:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MEGABYTES * 2**20:
-            raise InputError(f"This file is larger than {MEGABYTES} MB. Please take a smaller one.")
-        data = path.read_bytes()
+        data = read_bytes(path)
     finally:
         path.unlink(missing_ok=True)
     return read_upload(data)
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file that is not too large.
+
+    Raises:
+        InputError: it is.
+    """
+    with path.open("rb") as file:
+        data = file.read(MEGABYTES * 2**20 + 1)
+    if len(data) > MEGABYTES * 2**20:
+        raise InputError(f"This file is larger than {MEGABYTES} MB. Please take a smaller one.")
+    return data
 
 
 def read_upload(data: bytes) -> np.ndarray:
