@@ -291,3 +291,102 @@ def test_every_tab_in_a_browser(browser, address, photo, tmp_path):
     left = sum(file.stat().st_size for file in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if file.is_file())
     assert left == 0  # nothing of what was uploaded is kept
     page.close()
+
+
+HTML = b"<html><script>alert(1)</script></html>"
+SVG = b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"
+
+
+def test_no_way_to_a_file(address, run):
+    """Neither files of this machine, nor addresses, nor what somebody has uploaded is handed out."""
+    import httpx
+
+    with httpx.Client(base_url=address, trust_env=False) as client:
+        uploaded = []
+        for name, data in (("cat.html", HTML), ("cat.svg", SVG), ("../../cat.png", HTML)):
+            answer = client.post("gradio_api/upload", files={"files": (name, data)})
+            assert answer.status_code == 200
+            uploaded += answer.json()
+        assert all(Path(path).is_relative_to(os.environ["GRADIO_TEMP_DIR"]) for path in uploaded)
+        secrets = [
+            *uploaded,
+            str(run / "config.yaml"),
+            "/etc/passwd",
+            "../" * 20 + "etc/passwd",
+            "http://127.0.0.1:1/x",
+        ]
+        for route in ("file=", "file/", "proxy=", "stream/", "%66ile=", "./file="):
+            for secret in (*secrets, "%2e%2e%2f" * 20 + "etc%2fpasswd"):
+                answer = client.get(f"gradio_api/{route}{secret}")
+                assert answer.status_code == 404 and b"alert" not in answer.content
+        answer = client.post("gradio_api/upload", files={"files": ("cat.png", bytes(22 << 20))})
+        assert answer.status_code == 413
+        for path in uploaded:
+            Path(path).unlink()
+
+
+def test_fifty_uploads_at_once(address, photo, studio):
+    """All are received, few at a time; each is read or refused in a line, and then gone."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import httpx
+
+    from vae.visualization.uploads import take_upload
+
+    buffer = io.BytesIO()
+    Image.fromarray(photo).save(buffer, "JPEG")
+    sent = [buffer.getvalue(), HTML, SVG, buffer.getvalue()[:500], b""] * 10
+
+    with httpx.Client(base_url=address, trust_env=False, timeout=60) as client, ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda data: client.post("gradio_api/upload", files={"files": ("a.jpg", data)}), sent))
+    assert [answer.status_code for answer in answers] == [200] * 50
+    read = []
+    for answer in answers:
+        try:
+            read.append(take_upload(answer.json()[0]).shape)
+        except (InputError, FileNotFoundError):  # the same bytes are one file
+            read.append(None)
+    assert read[0] == photo.shape and not any(read[1::5] + read[2::5] + read[3::5] + read[4::5])
+    assert not [path for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if path.is_file()]
+
+
+def test_too_much_is_sent_away(address, monkeypatch):
+    import httpx
+
+    from vae.visualization import app
+
+    left = Path(os.environ["GRADIO_TEMP_DIR"]) / "left"
+    left.write_bytes(b"12")
+    monkeypatch.setattr(app, "ROOM", 1)
+    with httpx.Client(base_url=address, trust_env=False) as client:
+        assert client.post("gradio_api/upload", files={"files": ("a.jpg", b"1")}).status_code == 503
+    left.unlink()
+
+
+@pytest.mark.parametrize(("host", "warns"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)])
+def test_who_may_open_the_page(run, composed, monkeypatch, capsys, host, warns):
+    import httpx
+    import uvicorn
+
+    from vae.visualization.app import listening, serve
+
+    answers = {}
+
+    def ask(server, sockets):  # the server as it would run, asked by two names of this machine
+        transport = httpx.ASGITransport(server.config.app)
+
+        async def get(name):
+            async with httpx.AsyncClient(transport=transport, base_url=f"http://{name}") as client:
+                return (await client.get("/cats.exe")).status_code
+
+        import asyncio
+
+        answers.update({name: asyncio.run(get(name)) for name in ("127.0.0.1", "evil.example")})
+
+    monkeypatch.setattr(uvicorn.Server, "run", ask)
+    with listening("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    serve(composed("app", f"run={run}", f"host={host}", f"port={port}", f"models={run.parent}"))
+    said = capsys.readouterr()
+    assert ("warning: host=0.0.0.0" in said.err) == warns and f":{port}" in said.out
+    assert answers == {"127.0.0.1": 404, "evil.example": 404 if warns else 400}

@@ -5,6 +5,7 @@ import io
 import shutil
 import socket
 import stat
+import tarfile
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vae.data import download as module
-from vae.data.download import download, unzip
+from vae.data.download import download, unpack, unzip
 from vae.errors import EnvironmentProblem, InputError
 
 DATA = bytes(range(256)) * 64
@@ -346,3 +347,45 @@ def test_a_full_disk_is_told_as_it_is(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         unzip(tmp_path / "cats.zip", tmp_path / "cats")
     assert nothing_else(tmp_path, "cats.zip")
+
+
+def bomb(claimed: int | None = None) -> bytes:
+    """A small zip file that becomes 100 MB, or says of itself that it is smaller."""
+    data = bytearray(zipped({"zeros.jpg": bytes(100_000_000)}))
+    if claimed is not None:
+        for signature, at in ((b"PK\x01\x02", 24), (b"PK\x03\x04", 22)):
+            place = data.index(signature) + at
+            data[place : place + 4] = claimed.to_bytes(4, "little")
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("bomb.zip", bomb()), ("liar.zip", bomb(1000)), ("bomb.tgz", lambda: None)],
+    ids=["honest", "lies", "tar"],
+)
+def test_a_bomb_is_refused(tmp_path, name, content):
+    if callable(content):
+        with tarfile.open(tmp_path / name, "w:gz") as archive:
+            member = tarfile.TarInfo("zeros.jpg")
+            member.size = 100_000_000
+            archive.addfile(member, io.BytesIO(bytes(member.size)))
+    else:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(EnvironmentProblem, match=rf"{name} is (refused: it would become|not a sound zip)"):
+        unpack(tmp_path / name, tmp_path / "cats")
+    assert nothing_else(tmp_path, name)
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, "../a.jpg", "/../../a.jpg"], ids=str
+)
+def test_a_hostile_tar_is_refused(tmp_path, kind):
+    with tarfile.open(tmp_path / "cats.tar", "w") as archive:
+        member = tarfile.TarInfo(kind if isinstance(kind, str) else "a.jpg")
+        if isinstance(kind, bytes):
+            member.type, member.linkname = kind, "/etc/passwd"
+        archive.addfile(member)
+    with pytest.raises(EnvironmentProblem, match=r"cats.tar is refused|leaves"):
+        unpack(tmp_path / "cats.tar", tmp_path / "in" / "cats")
+    assert nothing_else(tmp_path, "cats.tar")

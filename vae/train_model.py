@@ -146,12 +146,16 @@ def checked(path: Path, model) -> str:
     if not path.is_file():
         raise InputError(f"ckpt_path: there is no checkpoint {path}")
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except Exception as error:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        missing = {"epoch", "global_step", "loops", "optimizer_states", "lr_schedulers", "callbacks"} - found.keys()
+        if missing:
+            raise KeyError(", ".join(sorted(missing)))
+        weights = {name: tuple(value.shape) for name, value in found["state_dict"].items()}
+    except Exception as error:  # whatever the bytes lead to; a pickle that would run code is an UnpicklingError
         raise InputError(f"ckpt_path: {path} is no checkpoint that can be read ({type(error).__name__})") from None
-    mine = model.state_dict()
+    mine = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     for name in sorted(mine.keys() | weights.keys()):
-        ours, theirs = (tuple(s[name].shape) if name in s else "missing" for s in (mine, weights))
+        ours, theirs = mine.get(name, "missing"), weights.get(name, "missing")
         if ours != theirs:
             raise InputError(
                 f"ckpt_path: {path} holds another model: {name} is {theirs} there and {ours} here; "

@@ -20,6 +20,8 @@ from tqdm import tqdm
 from vae.errors import EnvironmentProblem, InputError
 
 CHUNK = 1 << 18  # bytes
+RATIO = 100  # bytes that one byte of an archive of pictures and landmarks may become …
+SLACK = 1 << 24  # … and bytes that any archive may
 TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -149,8 +151,8 @@ def unzip(path: Path | str, folder: Path | str) -> None:
     """Extract a zip file into `folder`, with a progress bar; the folder appears whole or not at all.
 
     Raises:
-        EnvironmentProblem: the file is no zip file, is damaged or encrypted, or has a member that is a link or would
-            lie outside of `folder`.
+        EnvironmentProblem: the file is no zip file, is damaged or encrypted, would become far larger than it is, or
+            has a member that is a link or would lie outside of `folder`.
         InputError: `folder` exists and is not empty.
     """
     _unpack(Path(path), Path(folder), _extract_zip)
@@ -193,7 +195,12 @@ def _extract_zip(path: Path, folder: Path) -> None:
 
 
 def _extract_tar(path: Path, folder: Path) -> None:
+    unpacked = 0
+
     def plain(member: tarfile.TarInfo, to: str) -> tarfile.TarInfo:
+        nonlocal unpacked
+        unpacked += tarfile.BLOCKSIZE + member.size
+        _refuse_bomb(path, unpacked)
         if not (member.isreg() or member.isdir()):
             raise EnvironmentProblem(f"{path.name} is refused: {member.name!r} is a link or a device")
         return tarfile.data_filter(member, to)
@@ -213,8 +220,16 @@ def _extract_tar(path: Path, folder: Path) -> None:
         raise EnvironmentProblem(f"{path.name} is not a sound tar file: {reason}") from error
 
 
+def _refuse_bomb(path: Path, unpacked: int) -> None:
+    if unpacked > SLACK + RATIO * path.stat().st_size:
+        raise EnvironmentProblem(
+            f"{path.name} is refused: it would become over {RATIO} times as large; unpack it yourself if it is good"
+        )
+
+
 def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """The files of a zip file, once all members are known to be plain ones that stay inside the folder."""
+    _refuse_bomb(Path(archive.filename), sum(member.file_size for member in archive.infolist()))
     for member in archive.infolist():
         name = PureWindowsPath(member.filename)
         if not name.parts or name.anchor or ".." in name.parts:

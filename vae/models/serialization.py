@@ -120,7 +120,8 @@ def _check(config: DictConfig, folder: Path) -> None:
         ours, theirs = _told(described.get(name)), _told(weights.get(name))
         if ours != theirs:
             raise InputError(
-                f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {name} is {theirs} in the one and {ours} in the other"
+                f"{folder / WEIGHTS} does not fit {folder / CONFIG}: "
+                f"{name} is {theirs} in the one and {ours} in the other"
             )
     with _described_by(folder / CONFIG), torch.device("meta"), torch.no_grad():
         if sum(value.nbytes for value in model.buffers()) > (folder / WEIGHTS).stat().st_size + BESIDE:

@@ -1,8 +1,12 @@
 """make app: the web page."""
 
+import asyncio
 import os
+import re
 import socket
+import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +21,10 @@ if TYPE_CHECKING:
     from vae.visualization.studio import Studio
 
 THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+ROOM = 1 << 29  # bytes of uploads that may lie on the disk at a time
+AT_ONCE = 4  # uploads that are received at a time; others wait
+# Gradio's ways to a file or an address that the request names. The page needs none: its pictures are in its HTML.
+CLOSED = re.compile(r"/(file|proxy|pwa_icon|stream)\b")
 
 # A browser that keeps to this fetches nothing from anywhere else.
 POLICY = (
@@ -46,16 +54,33 @@ def web(studio: "Studio", models: Path | str = "models") -> "FastAPI":
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before Gradio is imported
     os.environ["HF_HUB_OFFLINE"] = "1"
     import gradio as gr
-    from fastapi import FastAPI, HTTPException, Response
+    from fastapi import FastAPI, HTTPException, Request, Response
+    from gradio.utils import get_upload_folder
 
     from vae.visualization import pages
     from vae.visualization.sheets import sheet_png, zip_of_pngs
 
+    drawing, receiving = threading.Lock(), asyncio.Semaphore(AT_ONCE)
+
+    async def answer(request: Request, call_next) -> Response:
+        if CLOSED.search(request.url.path):
+            return Response("there is no such page", 404)
+        if not request.url.path.endswith("/upload"):
+            return await call_next(request)
+        length = request.headers.get("content-length", "")
+        if not length.isdecimal() or int(length) > (pages.MEGABYTES + 1) << 20:
+            return Response(f"a file may have {pages.MEGABYTES} MB", 413)
+        async with receiving:
+            lying = sum(path.stat().st_size for path in Path(get_upload_folder()).rglob("*") if path.is_file())
+            if lying > ROOM:
+                return Response("too many files at once: try again in a minute", 503)
+            return await call_next(request)
+
     app = FastAPI(title="VAE Cats", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.middleware("http")
-    async def stay_here(request, call_next):
-        response = await call_next(request)
+    async def stay_here(request: Request, call_next) -> Response:
+        response = await answer(request, call_next)
         response.headers["Content-Security-Policy"] = POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
@@ -68,7 +93,8 @@ def web(studio: "Studio", models: Path | str = "models") -> "FastAPI":
             raise HTTPException(404)
         media, make = makers[kind]
         try:
-            body = make(studio.cats(count, seed, temperature, sampler or None))
+            with drawing:  # one sheet at a time, for the memory
+                body = make(studio.cats(count, seed, temperature, sampler or None))
         except InputError as error:
             raise HTTPException(422, str(error)) from None
         name = f'attachment; filename="cats-{seed}.{kind}"'
@@ -112,7 +138,15 @@ def serve(config: DictConfig) -> None:
 
         app = web(studio, config.models)
         if config.host not in THIS_MACHINE:
-            print(f"Listening on {config.host}: everybody who reaches this machine can open the page.")
+            print(
+                f"warning: host={config.host}: everybody who reaches this machine can open the page and upload "
+                "pictures; there is no password. host=127.0.0.1 keeps it to this machine.",
+                file=sys.stderr,
+            )
+        elif config.host != "::1":  # a page of somebody else, open in the same browser, has another name
+            from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+            app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
         shown = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host
         print(f"The cats are at http://{shown}:{config.port}, drawn by {config.run}. Ctrl-C ends it.", flush=True)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))

@@ -8,10 +8,12 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from vae.errors import InputError
 from vae.visualization.pictures import to_uint8
 from vae.visualization.runs import read_run
 from vae.visualization.sheets import data_uri, png
 from vae.visualization.studio import Neighbours, Studio
+from vae.visualization.uploads import read_bytes
 
 
 def image(picture: Tensor | np.ndarray, alt: str) -> str:
@@ -85,11 +87,7 @@ def side_by_side(folders: dict[str, Path]) -> str:
     found = {name: read_run(folder) for name, folder in folders.items()}
     columns = []
     for name, run in found.items():
-        sheets = "".join(
-            f'<figure><img src="{data_uri(sheet.read_bytes())}" alt="{html.escape(f"{sheet.stem} of {name}")}">'
-            f"<figcaption>{html.escape(sheet.stem.replace('_', ' '))}</figcaption></figure>"
-            for sheet in run.sheets
-        )
+        sheets = "".join(_sheet(path, name) for path in run.sheets)
         columns.append(f"<section><h3>{html.escape(name)}</h3>{sheets or notice('No pictures yet.', 'hint')}</section>")
     measures = sorted({measure for run in found.values() for measure in run.measures})
     head = "".join(f"<th>{html.escape(name)}</th>" for name in found)
@@ -101,6 +99,19 @@ def side_by_side(folders: dict[str, Path]) -> str:
     )
     table = f'<table class="measures"><tr><th></th>{head}</tr>{rows}</table>' if rows else ""
     return f'<div class="runs">{"".join(columns)}</div>{table}'
+
+
+def _sheet(path: Path, run: str) -> str:
+    """A figure of a run; nothing of a file that is no picture, such as a link to another file."""
+    try:
+        data = read_bytes(path)
+    except (OSError, InputError):
+        return ""
+    if not data.startswith(b"\x89PNG"):
+        return ""
+    said = html.escape(path.stem.replace("_", " "))
+    picture = f'<img src="{data_uri(data)}" alt="{said} of {html.escape(run)}">'
+    return f"<figure>{picture}<figcaption>{said}</figcaption></figure>"
 
 
 def _number(value: float | None) -> str:

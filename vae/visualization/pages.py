@@ -21,6 +21,7 @@ from vae.visualization.uploads import MEGABYTES, take_upload
 
 SEEDS = 100_000  # seeds are drawn below this: short enough to be told to somebody
 MOST_RUNS = 4  # side by side
+QUEUE = 100  # what is waiting to be drawn; more is refused
 
 HEAD = '<meta name="referrer" content="no-referrer">'
 SHOW_ADDRESS = """(seed, ...positions) => {
@@ -57,6 +58,7 @@ def build(studio: Studio, models: Path) -> gr.Blocks:
                 my_cat(studio)
             with gr.Tab("Runs", id="runs") as tab:
                 runs(tab, page, studio, models)
+    page.queue(max_size=QUEUE)
     return page
 
 
