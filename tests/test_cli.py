@@ -4,31 +4,98 @@ import errno
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from vae.cli import command
 from vae.errors import EnvironmentProblem, InputError
 
+TRAIN, DATA, DETECTOR = "vae.train_model", "vae.data.make_dataset", "vae.data.detect"
+PREDICT, EVALUATE, COMPARE = "vae.predict_model", "vae.evaluate_model", "vae.compare_runs"
+FIGURES, REPORT, APP = "vae.visualization.visualize", "vae.visualization.report", "vae.visualization.app"
+
+# What is typed, and what the one line must name.
 MISTAKES = [
-    ("vae.train_model", ["regularizer.betaa=4"], "regularizer.beta"),
-    ("vae.train_model", ["nonsense=1"], "unknown option"),
-    ("vae.train_model", ["model=transformer"], "resnet"),
-    ("vae.train_model", ["likelihood=nonsense"], "gaussian"),
-    ("vae.train_model", ["experiment=nonsense"], "demo"),
-    ("vae.train_model", ["model.channels=[32"], "model.channels"),
-    ("vae.train_model", ["model.latent_dim=0"], "model.latent_dim"),
-    ("vae.train_model", ["regularizer.beta=-1"], "regularizer.beta"),
-    ("vae.train_model", ["data.image_size=70"], "data.image_size"),
-    ("vae.train_model", ["ckpt_path=nowhere.ckpt"], "nowhere.ckpt"),
-    ("vae.train_model", ["data=folder", "data.raw_dir=nowhere"], "nowhere"),
-    ("vae.train_model", ["data=folder"], "data.raw_dir"),
-    ("vae.data.make_dataset", ["data=folder", "data.raw_dir=empty"], "empty"),
-    ("vae.data.make_dataset", ["data=folder", "data.raw_dir=words", "data.on_bad=stop"], "cat.jpg.cat"),
-    ("vae.data.make_dataset", ["data.fill=purple"], "replicate"),
-    ("vae.predict_model", ["run=nowhere"], "nowhere"),
-    ("vae.predict_model", ["run=empty"], "make train"),
-    ("vae.predict_model", ["mode=dream"], "interpolate"),
+    (TRAIN, "regularizer.betaa=4", "regularizer.beta"),
+    (TRAIN, "nonsense=1", "unknown option"),
+    (TRAIN, "latent_dim", "latent_dim"),
+    (TRAIN, "=5", "has no name"),
+    (TRAIN, "seed=1,2", "seed"),
+    (TRAIN, "seed=-1", "seed must be between"),
+    (TRAIN, "seed=abc", "seed must be a whole number"),
+    (TRAIN, "model=transformer", "resnet"),
+    (TRAIN, "likelihood=nonsense", "gaussian"),
+    (TRAIN, "optimizer=adamm", "adamw"),
+    (TRAIN, "experiment=nonsense", "demo"),
+    (TRAIN, "trainer=cpux", "ddp"),
+    (TRAIN, "model.channels=[32", "model.channels"),
+    (TRAIN, "model.channels=8", "model.channels must be a list such as [32,64,128,256]"),
+    (TRAIN, "model.channels=[]", "model.channels"),
+    (TRAIN, "model.channels=[8.5,16]", "each a whole number"),
+    (TRAIN, "model.latent_dim=0", "model.latent_dim"),
+    (TRAIN, "model.latent_dim=many", "model.latent_dim must be a whole number, not 'many'"),
+    (TRAIN, "model.latent_dim=null", "model.latent_dim must be a number, not null"),
+    (TRAIN, "model.blocks=1000000000", "model.blocks"),
+    (TRAIN, "model.activation=relux", "leaky_relu"),
+    (TRAIN, "model.dropout=1", "model.dropout"),
+    (TRAIN, "model.encoder._target_=nowhere.Net", "model.encoder"),
+    (TRAIN, "+model.encoder.depth=3", "depth"),
+    (TRAIN, "regularizer.beta=-1", "regularizer.beta"),
+    (TRAIN, "regularizer.warmup=2", "regularizer.warmup"),
+    (TRAIN, "sampler.n_components=0", "sampler.n_components"),
+    (TRAIN, "likelihood.scale=-1", "likelihood.scale"),
+    (TRAIN, "optimizer.lr=fast", "optimizer.lr must be a number"),
+    (TRAIN, "optimizer.lr=-1", "learning rate"),
+    (TRAIN, "trainer.max_epochs=many", "trainer.max_epochs"),
+    (TRAIN, "trainer.max_epochs=-5", "trainer"),
+    (TRAIN, "trainer.accelerator=abacus", "abacus"),
+    (TRAIN, "trainer.precision=12", "trainer"),
+    (TRAIN, "callbacks.figures.every=x", "callbacks.figures.every"),
+    (TRAIN, "report=maybe", "report must be true or false"),
+    (TRAIN, "tags=5", "tags must be a list"),
+    (TRAIN, "direction=up", "minimize"),
+    (TRAIN, "run_dir=file", "file is a file"),
+    (TRAIN, "resume=file", "file is a file"),
+    (TRAIN, "ckpt_path=nowhere.ckpt", "nowhere.ckpt"),
+    (TRAIN, "ckpt_path=file", "no checkpoint that can be read"),
+    (TRAIN, "data.image_size=70", "data.image_size"),
+    (TRAIN, "data.batch_size=0", "data.batch_size"),
+    (TRAIN, "data.flip=2", "data.flip"),
+    (TRAIN, "data=folder data.raw_dir=nowhere", "nowhere"),
+    (TRAIN, "data=folder", "data.raw_dir"),
+    (DATA, "data=folder data.raw_dir=empty", "empty"),
+    (DATA, "data=folder data.raw_dir=file", "file is a file"),
+    (DATA, "data=folder data.raw_dir=words data.on_bad=stop", "cat.jpg.cat"),
+    (DATA, "data.fill=purple", "replicate"),
+    (DATA, "data.align=x", "landmarks"),
+    (DATA, "data.name=../x", "data.name"),
+    (DATA, "data.split.val=2", "data.split.val"),
+    (DATA, "data.workers=0", "data.workers"),
+    (DATA, "data.processed_dir=file", "file is a file"),
+    (DATA, "annotate=x", "annotate must be true or false"),
+    (PREDICT, "run=nowhere", "nowhere"),
+    (PREDICT, "run=empty", "make train"),
+    (PREDICT, "run=null", "run must be a word"),
+    (PREDICT, "mode=dream", "interpolate"),
+    (PREDICT, "num_images=2.5", "num_images"),
+    (PREDICT, "sampler=dice", "gmm"),
+    (EVALUATE, "run=nowhere", "nowhere"),
+    (EVALUATE, "num_samples=1", "num_samples"),
+    (EVALUATE, "importance_samples=x", "importance_samples"),
+    (COMPARE, "runs=nowhere", "nowhere"),
+    (COMPARE, "runs=empty", "holds no runs"),
+    (COMPARE, "direction=up", "minimize"),
+    (FIGURES, "run=nowhere", "nowhere"),
+    (FIGURES, "seed=x", "seed"),
+    (REPORT, "run=empty", "make train"),
+    (REPORT, "figures=maybe", "true or false"),
+    (APP, "run=nowhere", "nowhere"),
+    (APP, "port=0", "port"),
+    (APP, "port=http", "port must be a whole number"),
+    (APP, "host=null", "host"),
+    (DETECTOR, "photos=nowhere", "photos=nowhere"),
+    (DETECTOR, "photos=file", "file is a file"),
 ]
 
 
@@ -37,6 +104,7 @@ def folder(tmp_path):
     from PIL import Image
 
     (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("I am a file")
     (tmp_path / "words").mkdir()
     Image.new("RGB", (64, 64)).save(tmp_path / "words" / "cat.jpg")
     (tmp_path / "words" / "cat.jpg.cat").write_text("3 left eye here 1 2 3")
@@ -59,11 +127,19 @@ def run(monkeypatch, capsys):
 @pytest.mark.parametrize(("module", "options", "word"), MISTAKES, ids=str)
 def test_mistakes(folder, monkeypatch, run, module, options, word):
     monkeypatch.chdir(folder)
-    status, stderr = run(import_module(module).main, *options)
+    before = contents(folder)
+    status, stderr = run(import_module(module).main, *options.split())
     complaint = [line for line in stderr.splitlines() if line.startswith("error: ")]
     assert status == 2, stderr
     assert len(complaint) == 1 and word in complaint[0], stderr
     assert "Traceback" not in stderr
+    assert contents(folder) == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What lies in a folder, but for locks and the mark of the run that was started last."""
+    files = {path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def test_a_mistake_from_the_shell(tmp_path):

@@ -22,6 +22,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from vae.errors import EnvironmentProblem, InputError
 from vae.runs import run_folder
+from vae.typed import check_kinds, forget
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -48,20 +49,24 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
 
         def job(config: DictConfig) -> Any:
             try:
+                check_kinds(config, CONFIGS)
                 return function(config)
             except Exception as error:  # told below, in one line, without Hydra's own
                 if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
                     explain(error, config_name)  # here, perhaps in a process of its own; the others go on
                     return None
-                failures.append(error)
+                failures.append((error, config))
 
         @functools.wraps(function)
         def main() -> None:
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach us instead of being printed by Hydra
             sys.argv[1:] = map(_without_plus, sys.argv[1:])
-            sweep = None
+            sweep = failed = None
             run = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(job)
             try:
+                for option in sys.argv[1:]:
+                    if option.startswith("="):
+                        raise InputError(f"option {option!r} has no name: options are name=value")
                 if config_name == "train" and "--multirun" in sys.argv:
                     from vae import sweeps
 
@@ -69,14 +74,18 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                     sys.argv[1:] = ["--multirun", *options]
                 run()
                 if failures:
-                    raise failures.pop()
+                    error, failed = failures.pop()
+                    raise error
             except KeyboardInterrupt:
                 sys.exit(_complain("interrupted", 130))
             except Exception as error:
                 if sweep is None or "No trials are completed" not in str(error):  # Optuna's word for: all have failed
                     if sweep is not None and not sweeps.members(sweep):
                         sweeps.forget(sweep)
-                    sys.exit(explain(error, config_name))
+                    status = explain(error, config_name)
+                    if failed is not None and status == 2:
+                        forget(failed)
+                    sys.exit(status)
             if sweep is not None:
                 sys.exit(sweeps.end(sweep))
 
@@ -113,8 +122,20 @@ def report(error: BaseException, config_name: str) -> int | None:
         return _complain(f"option {error.override!r} cannot be read: {str(error).splitlines()[0]}", 2)
     if isinstance(error, MissingMandatoryValue):
         return _complain(f"{error}: give it a value", 2)
+    if isinstance(error, InstantiationException) and (reason := _unusable(error)):
+        return _complain(reason, 2)
     if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
         return _complain(error, 2)
+    return None
+
+
+def _unusable(error: InstantiationException) -> str | None:
+    """What a class of a library says of its options; None where the mistake is more likely ours."""
+    place = re.search(r"full_key: (.+)", str(error))
+    *_, cause = _chain(error)
+    theirs = isinstance(cause, ValueError | ImportError) or type(cause).__name__ == "MisconfigurationException"
+    if theirs or "unexpected keyword argument" in str(cause):
+        return f"{place[1] if place else 'an option'} cannot be made: {str(cause) or type(cause).__name__}"
     return None
 
 

@@ -202,6 +202,8 @@ def fit(photos: list[Path]) -> Fit:
 @command("detector")
 def main(config: DictConfig) -> None:
     folder = Path(config.photos).expanduser()
+    if not folder.exists():
+        raise InputError(f"photos={config.photos}: no such folder; name one with photos and their .cat files")
     result = fit(find_photos(folder))
     rows = ", ".join(f"({x:.3f}, {y:.3f})" for x, y in result.places)
     now = ", ".join(f"({x:.3f}, {y:.3f})" for x, y in PLACES)

@@ -17,6 +17,8 @@ def samplers(own: DictConfig, wanted: list[str] | None) -> tuple[str, dict[str, 
         InputError: there is no such sampler.
     """
     known = {path.stem: OmegaConf.load(path) for path in sorted((CONFIGS / "sampler").glob("*.yaml"))}
+    if isinstance(wanted, str | int | float):
+        raise InputError(f"samplers must be a list such as [{','.join(known)}], not {wanted}")
     for name in wanted or []:
         if name not in known:
             raise InputError(f"samplers: there is no {name!r}; choose among {', '.join(known)}")

@@ -138,4 +138,8 @@ def build_trainable(config: DictConfig) -> TrainableVAE:
         InputError: an option is out of its range.
     """
     optimizer, scheduler = instantiate(config.optimizer), instantiate(config.scheduler) or None
+    try:
+        optimizer([nn.Parameter(torch.zeros(1))])  # now, not after the data has been made
+    except (TypeError, ValueError) as error:
+        raise InputError(f"optimizer: {error}") from None
     return TrainableVAE(optimizer=optimizer, scheduler=scheduler, **parts(config))
