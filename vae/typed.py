@@ -73,7 +73,7 @@ def forget(config: DictConfig) -> None:
     if "run_dir" not in config or config.get("resume"):
         return
     folder = Path(config.run_dir).expanduser()
-    records = {".hydra", "tensorboard", OPTIONS, ENVIRONMENT, RESULT}
+    records = {".hydra", "tensorboard", "hparams.yaml", OPTIONS, ENVIRONMENT, RESULT}
     if not folder.is_dir() or {path.name for path in folder.iterdir()} - records:
         return
     shutil.rmtree(folder)
