@@ -13,6 +13,7 @@ from vae.data.store import FaceStore, FaceWriter, choose_split, in_order, write_
 from vae.errors import InputError
 
 COUNT = 5
+META = {"faces": COUNT, "settings": {"align": "center"}, "split": {}, "hash": {}}
 SPLITS = ["train", "val", "train", "train", "train", "train"]
 
 
@@ -26,7 +27,9 @@ def folder(tmp_path):
     write_rows(
         tmp_path / "index.csv", ["file", "split"], [{"file": f"{i}.jpg", "split": s} for i, s in enumerate(splits)]
     )
-    write_meta(tmp_path, {"faces": COUNT, "settings": {"align": "center"}})
+    write_rows(tmp_path / "skipped.csv", ["file", "reason", "detail"], [])
+    write_contact_sheet(tmp_path / "contact_sheet.png", faces)
+    write_meta(tmp_path, META, writer.pixels.hexdigest())
     return tmp_path
 
 
@@ -73,7 +76,7 @@ def test_resizing_takes_the_mean_of_areas(folder, size):
 
 
 def test_aligned_faces_are_mirrored_and_aligned_again(folder):
-    write_meta(folder, {"faces": COUNT, "settings": {"align": "landmarks"}})
+    write_meta(folder, META | {"settings": {"align": "landmarks"}}, "")
     store = FaceStore(folder)
     expected = np.stack([mirror(np.array(face)) for face in store.faces])
     np.testing.assert_array_equal(store.resized(360, mirrored=True), expected)

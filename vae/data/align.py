@@ -17,7 +17,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from vae.data.landmarks import LandmarkError
+from vae.data.sources import readable_formats
 from vae.errors import InputError
+from vae.files import read_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +32,7 @@ TARGETS = np.array([(124, 168), (225, 158), (192, 249)], np.float64)
 ANTIALIAS = 2.5
 
 LARGEST = 32766  # side of a photo in pixels, of OpenCV's warp
+LARGEST_FILE = 1 << 30  # bytes; what Pillow takes at most (`Image.MAX_IMAGE_PIXELS`, twice) fits in uncompressed
 
 FILLS = {  # outside the photo: OpenCV's name, and PyTorch's
     "replicate": (cv2.BORDER_REPLICATE, "border"),
@@ -193,15 +196,17 @@ def read_photo(path: Path | str, shrink: float | None = 1.0, upright: bool = Fal
         is at (x + 0.5) / factor − 0.5 in it.
 
     Raises:
-        PhotoError: there is no such file, or it is not a whole picture.
+        PhotoError: there is no such file, it is not a whole picture, or it is too large.
     """
     try:
-        data = Path(path).read_bytes()
-        formats = ["JPEG"] if data.startswith(b"\xff\xd8\xff") else None  # None: all are tried, which takes longer
+        data = read_bytes(path, LARGEST_FILE)
+        formats = ["JPEG"] if data.startswith(b"\xff\xd8\xff") else readable_formats()  # all are tried: takes longer
         with Image.open(io.BytesIO(data), formats=formats) as picture:
             photo, reduced = _decode(picture, data, shrink, upright)
     except Exception as error:  # Pillow's readers raise whatever a broken file leads them to
-        said = "no picture of a known format" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+        said = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, Image.UnidentifiedImageError):
+            said = "no picture of a known format"
         raise PhotoError(f"{path}: cannot be read as a picture ({said or type(error).__name__})") from error
     if max(photo.shape) > LARGEST:
         raise PhotoError(f"{path}: {photo.shape[1]}×{photo.shape[0]} pixels are too many; {LARGEST} on a side will do")

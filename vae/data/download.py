@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from vae.errors import EnvironmentProblem, InputError
+from vae.files import sync
 
 CHUNK = 1 << 18  # bytes
 RATIO = 100  # bytes that one byte of an archive of pictures and landmarks may become …
@@ -80,6 +81,7 @@ def download(url: str, path: Path | str, timeout: float = 30, retries: int = 3, 
         if found != digest.lower():
             part.unlink()
             raise EnvironmentProblem(f"{url}: the server sent another file, its {name} is {found}")
+    sync(part)
     part.replace(path)
 
 

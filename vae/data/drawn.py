@@ -8,10 +8,12 @@ scale, position) places all of them, so the landmarks are exact.
 import os
 import re
 import signal
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path
 
 import numpy as np
@@ -476,10 +478,20 @@ def draw_dataset(raw_dir: Path | str, count: int, seed: int = 0, workers: int | 
         for _ in bar(map(draw_one, numbers, missing)):
             pass
         return
-    ignore = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the workers through this process
-    with ProcessPoolExecutor(workers, initializer=signal.signal, initargs=ignore) as pool:
+    with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool:
         for _ in bar(pool.map(draw_one, numbers, missing, chunksize=4)):
             pass
+
+
+def _end_with_parent() -> None:
+    """Leave Ctrl-C to the parent, and end with it, killed or not: a worker left behind would keep its locks."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
 
 
 def _draw_file(seed: int, number: int, photo: Path) -> None:

@@ -5,12 +5,16 @@ EXIF orientation): left eye, right eye, mouth, three of the left ear, three of t
 Left and right are as seen in the picture. Three points are enough, and points may lie outside the photo.
 """
 
+import codecs
+import errno
 from pathlib import Path
 
 import numpy as np
 
 from vae.errors import InputError
-from vae.files import whole
+from vae.files import read_bytes, whole
+
+LARGEST = 1 << 20  # bytes of a .cat file
 
 
 class LandmarkError(InputError):
@@ -34,7 +38,7 @@ def landmark_file(photo: Path | str) -> Path:
 def read_landmarks(path: Path | str) -> np.ndarray:
     """Read a `.cat` file.
 
-    Any white space separates the numbers, and the file may end with or without some.
+    Any white space separates the numbers, and the file may end with or without some, and begin with a byte order mark.
 
     Returns:
         (n, 2) float64, n ≥ 3: x and y in pixels; (0, 0) is the centre of the top left pixel.
@@ -45,12 +49,12 @@ def read_landmarks(path: Path | str) -> np.ndarray:
     """
     path = Path(path)
     try:
-        words = path.read_bytes().decode("ascii").split()
-    except FileNotFoundError:
-        raise NoLandmarks(f"{path}: no such file") from None
+        words = read_bytes(path, LARGEST).removeprefix(codecs.BOM_UTF8).decode("ascii").split()
     except UnicodeDecodeError:
         raise LandmarkError(f"{path}: not a .cat file, which holds nothing but numbers") from None
     except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):  # a photo whose name leaves no room for .cat
+            raise NoLandmarks(f"{path}: no such file") from None
         raise LandmarkError(f"{path}: cannot be read ({error.strerror})") from error
     if not words:
         raise LandmarkError(f"{path}: empty")

@@ -28,8 +28,7 @@ from vae.data.landmarks import (
 from vae.data.sources import find_photos
 from vae.data.split import METHODS, choose_splits, copy_splits
 from vae.errors import InputError
-
-FORMAT = 1  # of the data set: another number, and data sets are made again
+from vae.files import sweep, whole
 
 
 class SmallFace(InputError):
@@ -76,6 +75,7 @@ def make_dataset(config: DictConfig) -> Path:
     if not config.source and not raw_dir.exists():
         raise InputError(f"data.raw_dir={raw_dir}: no such folder; name the one that holds the photos")
     with store.store_lock(folder):
+        sweep(folder)
         if config.source:
             instantiate(config.source)(raw_dir)
         photos = find_photos(raw_dir)
@@ -83,7 +83,7 @@ def make_dataset(config: DictConfig) -> Path:
             raise InputError(f"data.raw_dir={raw_dir}: no photos in it; name the folder that holds them")
         beside = [landmark_file] * (config.align == "landmarks") + [attribute_file] * bool(attributes)
         files = list(_files(raw_dir, photos, beside))
-        hashes = {"settings": _hash([FORMAT, settings]), "files": _hash(files)}
+        hashes = {"settings": _hash(settings), "files": _hash(files)}
         done = _done(folder, hashes)
         if done:
             if done.meta["split"] != split:
@@ -165,10 +165,8 @@ def _make(
     hashes: dict,
     workers: int | None,
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / "faces.npy.part"
     index, skipped = [], []
-    try:
+    with whole(folder / store.FACES) as part:
         with store.FaceWriter(part) as writer, store.one_thread_each():
             results = store.in_order(result, photos, workers)
             for face, row in tqdm(results, total=len(photos), desc=folder.name, unit=" photos"):
@@ -192,14 +190,12 @@ def _make(
         (folder / store.META).unlink(missing_ok=True)
         for resized in folder.glob("faces_*.npy"):
             resized.unlink()
-        part.replace(folder / store.FACES)
-    finally:
-        part.unlink(missing_ok=True)
     store.write_contact_sheet(folder / store.SHEET, np.load(folder / store.FACES, mmap_mode="r"))
     store.write_rows(folder / store.SKIPPED, ["file", "reason", "detail"], skipped)
     store.write_rows(folder / store.INDEX, _columns(index), index)
     counts = {"photos": len(photos), "faces": len(index), "skipped": reasons}
-    store.write_meta(folder, {**counts, "settings": settings, "split": split, "hash": hashes})
+    meta = {**counts, "settings": settings, "split": split, "hash": hashes}
+    store.write_meta(folder, meta, writer.pixels.hexdigest())
     print(
         f"{folder}: {len(index)} faces; {len(skipped)} photos skipped"
         + (f" ({told}), see {store.SKIPPED}" * bool(told))
@@ -209,7 +205,7 @@ def _make(
 def _split_again(done: store.FaceStore, split: dict) -> None:
     rows = _divide(done.index, split)
     store.write_rows(done.folder / store.INDEX, _columns(rows), rows)
-    store.write_meta(done.folder, {**done.meta, "split": split})
+    store.write_meta(done.folder, {**done.meta, "split": split}, done.meta["checksums"][store.FACES])
 
 
 def _divide(rows: list[dict], split: dict) -> list[dict]:

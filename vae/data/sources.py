@@ -6,17 +6,25 @@ A source is a callable `source(raw_dir)` that makes sure that `raw_dir` holds ph
 import os
 import shutil
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from filelock import FileLock
 from PIL import Image
 
 from vae.data.download import download, unpack
 from vae.errors import EnvironmentProblem, InputError
+from vae.files import waiting_for
 
 UNREADABLE = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # Pillow names these formats, but cannot decode them alone
 KAGGLE = "kaggle:"
+
+
+@cache
+def readable_formats() -> list[str]:
+    """The formats that Pillow decodes by itself; of the others, PostScript would start a program."""
+    Image.init()
+    return [name for name in Image.OPEN if name not in UNREADABLE]
 
 
 def find_photos(raw_dir: Path | str) -> list[Path]:
@@ -37,8 +45,8 @@ def find_photos(raw_dir: Path | str) -> list[Path]:
         raise InputError(f"{raw_dir} is a file: give the folder that holds the photos")
     if not raw_dir.is_dir():
         return []
-    formats = Image.registered_extensions()
-    endings = {ending for ending, name in formats.items() if name in Image.OPEN and name not in UNREADABLE}
+    formats = readable_formats()
+    endings = {ending for ending, name in Image.registered_extensions().items() if name in formats}
     photos: list[Path] = []
     seen = set()
     for folder, folders, files in os.walk(raw_dir, followlinks=True, onerror=_stop):
@@ -88,11 +96,12 @@ def download_photos(
         InputError: `raw_dir` is a file, or something else lies at `raw_dir/photos`.
     """
     raw_dir = Path(raw_dir)
-    if find_photos(raw_dir):
-        return
     photos, work = raw_dir / "photos", raw_dir / ".download"
+    if find_photos(raw_dir):
+        shutil.rmtree(work, ignore_errors=True)  # of a process that was killed when all was there
+        return
     work.mkdir(parents=True, exist_ok=True)
-    with FileLock(raw_dir / ".download.lock"):
+    with waiting_for(raw_dir / ".download.lock", f"{raw_dir}: waiting for another process that fetches it"):
         if find_photos(raw_dir):  # another process was faster
             return
         if photos.exists() and any(photos.iterdir()):

@@ -6,31 +6,35 @@
 | `index.csv` | one row a face, in the same order: file (relative to `raw_dir`), landmarks, scale, outside, split |
 | `skipped.csv` | the photos that could not be used: file, reason, detail |
 | `contact_sheet.png` | up to 64 of the faces, to look at |
-| `meta.yaml` | settings, counts, version, hashes of settings and photos; written last: without it nothing is complete |
+| `meta.yaml` | settings, counts, version, hashes of settings and photos, checksums; written last, so never of a part |
 | `faces_<S>.npy` | (N, S, S, 3) uint8, made when first asked for; `faces_<S>_mirrored.npy` likewise |
+
+A checksum is the BLAKE2b digest of 16 bytes of a file (`b2sum -l 128`), that of `faces.npy` of its pixels alone. The
+index is compared with its own whenever a data set is opened, the rest by `make check`.
 """
 
 import csv
+import io
 import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import cv2
 import numpy as np
-from filelock import FileLock
 from omegaconf import OmegaConf
 
 from vae.data.align import SIZE, mirror
 from vae.errors import InputError
-from vae.files import whole
+from vae.files import waiting_for, whole
 
+FORMAT = 2  # of the files: another number, and data sets are made again
 FACES, INDEX, SKIPPED, SHEET, META = (
     "faces.npy",
     "index.csv",
@@ -52,30 +56,44 @@ class FaceStore:
         faces: (N, 360, 360, 3) uint8, memory-mapped, read only.
 
     Raises:
-        InputError: there is no data set, or only part of one.
+        InputError: there is no data set, or only part of one, or it is damaged or of another version.
     """
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
-        name = self.folder.name
-        again = f"run `make data data.name={name}` with the options of this data set"
+        again = f"run `make data data.name={self.folder.name}` with the options of this data set"
         if not (self.folder / META).is_file():
             raise InputError(f"{self.folder} holds no complete data set: {again}")
         try:
-            self.meta = OmegaConf.to_container(OmegaConf.load(self.folder / META))
-            with open(
-                self.folder / INDEX,
-                newline="",
-                encoding="utf-8",
-                errors="surrogateescape",
-            ) as file:
-                self.index = list(csv.DictReader(file))
+            self._meta = (self.folder / META).read_bytes()
+            self.meta = OmegaConf.to_container(OmegaConf.create(self._meta.decode()))
+            index = (self.folder / INDEX).read_bytes()
+            text = io.StringIO(index.decode(errors="surrogateescape"), newline="")
+            self.index = list(csv.DictReader(text, strict=True))
             self.faces = np.load(self.folder / FACES, mmap_mode="r")
-            complete = self.faces.shape == (len(self.index), SIZE, SIZE, 3) and self.meta["faces"] == len(self.index)
+            problem = self._problem(index)
+            if not self._is_current():
+                problem = "another process is making it anew"
         except Exception as error:
-            raise InputError(f"{self.folder} is damaged ({error}): remove it and {again}") from error
-        if not complete:
-            raise InputError(f"{self.folder} is damaged: its files differ in length: remove it and {again}")
+            problem = " ".join(str(error).split()) or type(error).__name__
+        if problem:
+            raise InputError(f"{self.folder} is damaged ({problem}): remove it and {again}")
+
+    def _problem(self, index: bytes) -> str:
+        """What the files say against each other; "" when they agree."""
+        if self.meta.get("format") != FORMAT:
+            return "it was made by another version"
+        if self.meta["checksums"][INDEX] != checksum(index):
+            return f"{INDEX} is not as it was written"
+        if self.faces.shape != (len(self.index), SIZE, SIZE, 3) or self.faces.dtype != np.uint8:
+            return f"{FACES} and {INDEX} differ in length"
+        if not all(isinstance(self.meta.get(part), dict) for part in ("settings", "split", "hash")):
+            return f"{META} is not as it was written"
+        return ""
+
+    def _is_current(self) -> bool:
+        """Whether the data set is still the one that was opened: `meta.yaml` goes first and comes back last."""
+        return (self.folder / META).is_file() and (self.folder / META).read_bytes() == self._meta
 
     def __len__(self) -> int:
         return len(self.index)
@@ -101,33 +119,40 @@ class FaceStore:
             return self.faces
         path = self.folder / f"faces_{image_size}{'_mirrored' if mirrored else ''}.npy"
         shape = (len(self), image_size, image_size, 3)
-        if not path.is_file():
-            with store_lock(self.folder):
-                if not path.is_file():
-                    self._resize(path, shape, mirrored)
-        faces = np.load(path, mmap_mode="r")
-        if faces.shape != shape:
-            raise InputError(f"{path} is of another data set: remove it")
-        return faces
+        if (faces := _mapped(path, shape)) is not None:
+            return faces
+        with store_lock(self.folder):
+            if _mapped(path, shape) is None:
+                if not self._is_current():
+                    raise InputError(f"{self.folder} has been made anew meanwhile: run the command again")
+                with whole(path) as temporary, FaceWriter(temporary, image_size) as writer:
+                    for faces in self.resize(image_size, mirrored):
+                        writer.append(faces)
+        return np.load(path, mmap_mode="r")
 
-    def _resize(self, path: Path, shape: tuple[int, ...], mirrored: bool) -> None:
-        turn = np.fliplr if self.meta["settings"]["align"] == "center" else mirror
+    def resize(self, image_size: int, mirrored: bool) -> Iterator[np.ndarray]:
+        """What `resized` keeps, made anew, 64 faces at a time: (n, S, S, 3) uint8."""
+        turn = np.fliplr if self.meta["settings"].get("align") == "center" else mirror
 
         def block(start: int) -> np.ndarray:
             faces = self.faces[start : start + 64]
-            out = np.empty((len(faces), *shape[1:]), np.uint8)
+            out = np.empty((len(faces), image_size, image_size, 3), np.uint8)
             for face, small in zip(faces, out, strict=True):
                 face = turn(face) if mirrored else face
-                cv2.resize(face, shape[1:3], dst=small, interpolation=cv2.INTER_AREA)
+                cv2.resize(face, (image_size, image_size), dst=small, interpolation=cv2.INTER_AREA)
             return out
 
-        with (
-            whole(path) as temporary,
-            FaceWriter(temporary, shape[1]) as writer,
-            one_thread_each(),
-        ):
-            for faces in in_order(block, range(0, len(self), 64)):
-                writer.append(faces)
+        with one_thread_each():
+            yield from in_order(block, range(0, len(self), 64))
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """A `.npy` file of bytes, memory-mapped; None where there is none of this shape, or only part of it."""
+    with suppress(OSError, ValueError):
+        faces = np.load(path, mmap_mode="r")
+        if faces.shape == shape and faces.dtype == np.uint8:
+            return faces
+    return None
 
 
 class FaceWriter:
@@ -138,11 +163,16 @@ class FaceWriter:
     Args:
         path: the file; overwritten.
         size: side of the faces in pixels.
+
+    Attributes:
+        count: faces so far.
+        pixels: the digest of their bytes so far.
     """
 
     def __init__(self, path: Path, size: int = SIZE) -> None:
         self.size = size
         self.count = 0
+        self.pixels = blake2b(digest_size=16)
         self.file = open(path, "wb", buffering=0)  # noqa: SIM115
 
     def __enter__(self) -> Self:
@@ -160,6 +190,7 @@ class FaceWriter:
     def append(self, faces: np.ndarray) -> None:
         """Add (size, size, 3) or (n, size, size, 3) uint8."""
         rest = memoryview(np.ascontiguousarray(faces)).cast("B")
+        self.pixels.update(rest)
         self.count += len(rest) // (self.size**2 * 3)
         while rest:  # a nearly full disk takes part of it
             rest = rest[self.file.write(rest) :]
@@ -174,10 +205,14 @@ class FaceWriter:
         np.lib.format.write_array_header_1_0(self.file, header)
 
 
-def store_lock(folder: Path) -> FileLock:
-    """One process at a time changes a data set."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder.parent / f".{folder.name}.lock")
+def store_lock(folder: Path) -> AbstractContextManager[None]:
+    """One process at a time changes a data set; another one says that it waits."""
+    return waiting_for(folder.parent / f".{folder.name}.lock", f"{folder}: waiting for another process that makes it")
+
+
+def checksum(data: Any) -> str:
+    """The BLAKE2b digest, 16 bytes in hexadecimal, of anything that holds bytes."""
+    return blake2b(data, digest_size=16).hexdigest()
 
 
 def choose_split(file: str, val: float, test: float, seed: int) -> str:
@@ -195,23 +230,28 @@ def choose_split(file: str, val: float, test: float, seed: int) -> str:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, object]]) -> None:
-    """A CSV file, whole."""
+    """A CSV file (RFC 4180), whole; names of files that are not UTF-8 come back as they are."""
     with (
         whole(path) as temporary,
         open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer = csv.DictWriter(file, columns)  # whose line ends make it quote all others
         writer.writeheader()
         writer.writerows(rows)
 
 
-def write_meta(folder: Path, meta: dict) -> None:
-    """Make a data set complete; the last of its files."""
+def write_meta(folder: Path, meta: dict, pixels: str) -> None:
+    """Make a data set complete; the last of its files.
+
+    Args:
+        folder: of the data set, its other files in place.
+        meta: settings and counts.
+        pixels: the checksum of the faces.
+    """
+    checksums = {name: checksum((folder / name).read_bytes()) for name in (INDEX, SKIPPED, SHEET)}
+    about = {"name": folder.name, "version": _version(), "format": FORMAT}
     with whole(folder / META) as temporary:
-        OmegaConf.save(
-            OmegaConf.create({"name": folder.name, "version": _version(), **meta}),
-            temporary,
-        )
+        OmegaConf.save(OmegaConf.create(about | meta | {"checksums": {FACES: pixels, **checksums}}), temporary)
 
 
 def _version() -> str:
