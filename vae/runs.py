@@ -3,7 +3,8 @@
 | file | holds |
 |---|---|
 | `options.yaml` | the configuration, resolved, without what may differ when the run goes on |
-| `environment.yaml` | git commit, versions of the packages, command, tags |
+| `environment.yaml` | git commit, versions of the main packages, processor, command, tags |
+| `packages.txt` | every installed package with its version, for `pip install -r` |
 | `checkpoints/state.ckpt` | the state to go on from, see `vae.models.resuming` |
 | `result.json` | written last: `status` (finished, pruned, failed), `measures`, `seconds`, `error` |
 """
@@ -14,41 +15,54 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from vae.errors import InputError
-from vae.files import whole
+from vae.errors import EnvironmentProblem, InputError
+from vae.files import sweep, whole
 from vae.untrusted import read_json, read_yaml
 
-OPTIONS, ENVIRONMENT, RESULT = "options.yaml", "environment.yaml", "result.json"
+OPTIONS, ENVIRONMENT, PACKAGES_FILE, RESULT = "options.yaml", "environment.yaml", "packages.txt", "result.json"
+LOCK = ".lock"
 STATE = Path("checkpoints") / "state.ckpt"
 STARTED = Path("models/.started")  # a link to the run that was started last
 PACKAGES = ("vae-cats", "torch", "torchvision", "pytorch-lightning", "hydra-core", "kornia", "numpy", "scikit-learn")
 # What neither decides the weights nor the measures, and may change when a run goes on.
 FREE = (
     *("run_dir", "resume", "ckpt_path", "logger", "tags", "report", "print_config"),
-    *("optimized_metric", "direction", "study"),
+    *("latest", "optimized_metric", "direction", "study"),
 )
 
 
 def run_folder(resume: str | None, fresh: str) -> str:
     """The folder of a training: that of `resume`, or a fresh one; as `${run_folder:…}` in configurations."""
-    if resume is None:
-        return f"models/runs/{fresh}"
-    if resume == "latest":
-        return str(Path(os.path.relpath(STARTED.resolve()))) if STARTED.exists() else f"models/runs/{fresh}"
-    return resume
+    if resume == "latest" and STARTED.exists():
+        return str(Path(os.path.relpath(STARTED.resolve())))
+    return _free(fresh) if resume in (None, "latest") else resume
 
 
-def begin(config: DictConfig) -> Path:
-    """Write the records of a run that starts or goes on, and return its folder.
+@cache  # the configuration asks again, when the folder is there
+def _free(fresh: str) -> str:
+    """A folder that no run has yet, though the clock may have gone back to the time of one."""
+    names = (f"models/runs/{fresh}{suffix}" for suffix in chain([""], (f"_{n}" for n in count(2))))
+    return next(name for name in names if not Path(name).exists())
+
+
+@contextmanager
+def held(config: DictConfig) -> Iterator[Path]:
+    """Hold the folder of a run while it is trained, and give it.
 
     Raises:
-        InputError: the run in `resume` had other options, or `resume` is another folder than `run_dir`.
+        InputError: `resume` is another folder than `run_dir`, or an option is none of its choices.
+        EnvironmentProblem: another training holds it. A process that ends, killed or not, holds nothing.
     """
     folder = Path(config.run_dir).expanduser()
     if config.resume not in (None, "latest") and Path(config.resume).expanduser().resolve() != folder.resolve():
@@ -56,7 +70,27 @@ def begin(config: DictConfig) -> Path:
     if config.direction not in ("minimize", "maximize"):
         raise InputError(f"direction must be minimize or maximize, not {config.direction!r}")
     if not is_first_process():
-        return folder
+        yield folder
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(folder / LOCK).acquire(timeout=0)
+    except Timeout:
+        raise EnvironmentProblem(
+            f"run_dir={folder}: another training writes there: wait until it has ended, or name another folder"
+        ) from None
+    with lock:
+        yield folder
+
+
+def begin(config: DictConfig, folder: Path) -> None:
+    """Write the records of a run that starts or goes on.
+
+    Raises:
+        InputError: the run in `resume` had other options.
+    """
+    if not is_first_process():
+        return
     options = decisive(config)
     if config.resume:
         if (folder / OPTIONS).is_file():
@@ -64,13 +98,13 @@ def begin(config: DictConfig) -> Path:
     else:
         for name in (RESULT, STATE):
             (folder / name).unlink(missing_ok=True)
-    for leftover in (folder / "checkpoints").glob(".*.ckpt"):  # of a process that was killed while it wrote
-        leftover.unlink(missing_ok=True)
+    sweep(folder / STATE.parent)
     with whole(folder / OPTIONS) as path:
         path.write_text(OmegaConf.to_yaml(OmegaConf.create(options)))
     with whole(folder / ENVIRONMENT) as path:
         path.write_text(OmegaConf.to_yaml(OmegaConf.create(environment(config))))
-    return folder
+    with whole(folder / PACKAGES_FILE) as path:
+        path.write_text("\n".join(installed()) + "\n")
 
 
 def is_first_process() -> bool:
@@ -119,10 +153,27 @@ def environment(config: DictConfig) -> dict[str, Any]:
         "git_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processor": processor(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
         "packages": packages,
         "command": sys.argv[1:],
         "tags": list(config.get("tags") or []),
     }
+
+
+def installed() -> list[str]:
+    """Every installed package but this one, `name==version`, sorted; by the names of their folders, which is quick."""
+    folders = [info.stem for path in sys.path for info in Path(path).glob("*.dist-info")]
+    return sorted({"==".join(name.rsplit("-", 1)) for name in folders if not name.startswith("vae_cats-")})
+
+
+def processor() -> str:
+    """What the system calls the processor."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
 
 
 def _git(*command: str) -> str | None:

@@ -18,25 +18,26 @@ def train(config: DictConfig) -> dict[str, float]:
 
     Raises:
         InputError: an option is out of its range, or the run to go on with had other options.
-        EnvironmentProblem: the memory does not suffice.
+        EnvironmentProblem: the memory does not suffice, or another training holds the folder.
     """
     import time
 
     from vae import runs
 
-    folder = runs.begin(config)
-    if config.resume and runs.is_complete(result := runs.read_result(folder)):
-        print(f"The run in {folder} is finished.")
-        return result["measures"]
-    start = time.monotonic()
-    try:
-        measures = fit(config, folder)
-    except Exception as error:
-        runs.write_result(config, "failed", {}, time.monotonic() - start, f"{type(error).__name__}: {error}")
-        raise
-    status = "pruned" if measures.pop("pruned", False) else "finished"
-    runs.write_result(config, status, measures, time.monotonic() - start)
-    return measures
+    with runs.held(config) as folder:
+        runs.begin(config, folder)
+        if config.resume and runs.is_complete(result := runs.read_result(folder)):
+            print(f"The run in {folder} is finished.")
+            return result["measures"]
+        start = time.monotonic()
+        try:
+            measures = fit(config, folder)
+        except Exception as error:
+            runs.write_result(config, "failed", {}, time.monotonic() - start, f"{type(error).__name__}: {error}")
+            raise
+        status = "pruned" if measures.pop("pruned", False) else "finished"
+        runs.write_result(config, status, measures, time.monotonic() - start)
+        return measures
 
 
 def fit(config: DictConfig, folder: Path) -> dict[str, float]:
@@ -82,7 +83,7 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     checkpoint = config.ckpt_path and checked(Path(config.ckpt_path).expanduser(), model)
     if config.resume and (folder / STATE).exists():
         checkpoint = checked(folder / STATE, model)
-    if trainer.is_global_zero and not config.trainer.get("fast_dev_run"):
+    if trainer.is_global_zero and config.latest and not config.trainer.get("fast_dev_run"):
         name_started(folder)
     if not config.trainer.get("fast_dev_run"):
         tracking.log_run(trainer.loggers, config)
@@ -118,7 +119,7 @@ def finish(config: DictConfig, model, datamodule) -> Path:
     if not config.report:
         names = ("samples", "reconstructions", "interpolation", "curves")
         draw(RunFigures(folder, model, datamodule, figures, wanted=[]), names)
-    if not config.trainer.get("fast_dev_run"):
+    if config.latest and not config.trainer.get("fast_dev_run"):
         link(folder, Path("models/latest"))
     page = None
     if config.report:

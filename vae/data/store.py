@@ -24,7 +24,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import cv2
 import numpy as np
@@ -32,7 +32,7 @@ from omegaconf import OmegaConf
 
 from vae.data.align import SIZE, mirror
 from vae.errors import InputError
-from vae.files import waiting_for, whole
+from vae.files import checksum, waiting_for, whole
 
 FORMAT = 2  # of the files: another number, and data sets are made again
 FACES, INDEX, SKIPPED, SHEET, META = (
@@ -208,11 +208,6 @@ class FaceWriter:
 def store_lock(folder: Path) -> AbstractContextManager[None]:
     """One process at a time changes a data set; another one says that it waits."""
     return waiting_for(folder.parent / f".{folder.name}.lock", f"{folder}: waiting for another process that makes it")
-
-
-def checksum(data: Any) -> str:
-    """The BLAKE2b digest, 16 bytes in hexadecimal, of anything that holds bytes."""
-    return blake2b(data, digest_size=16).hexdigest()
 
 
 def choose_split(file: str, val: float, test: float, seed: int) -> str:

@@ -5,7 +5,9 @@ a state ends in the same bits as one that was never killed (on the CPU, with one
 """
 
 import csv
+import io
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -17,6 +19,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities import rank_zero_only
 
 from vae.files import whole
 
@@ -25,16 +28,33 @@ class WholeCheckpoints(TorchCheckpointIO):
     """A plugin for Lightning's Trainer: checkpoints are on the disk whole, or not at all."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str, storage_options: Any = None) -> None:
+        buffer = io.BytesIO()  # torch's own writing to a file takes a full disk for a bug
+        torch.save(checkpoint, buffer)
         with whole(path) as temporary:
-            torch.save(checkpoint, temporary)
+            temporary.write_bytes(buffer.getbuffer())
 
 
 class MetricsTable(CSVLogger):
-    """metrics.csv, which a training that goes on continues; Lightning's own logger starts it again."""
+    """metrics.csv, always whole, which a training that goes on continues; Lightning's own logger starts it again."""
 
     @property
     def path(self) -> Path:
         return Path(self.log_dir) / "metrics.csv"
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Add the rows since the last time, in a copy that takes the place of the table."""
+        writer = self.experiment
+        if not writer.metrics:
+            return
+        with whole(self.path) as temporary:
+            if self.path.exists():
+                shutil.copyfile(self.path, temporary)
+            else:
+                temporary.unlink()  # the writer of Lightning starts a table where there is no file
+            writer.metrics_file_path = str(temporary)
+            writer.save()
+        writer.metrics_file_path = str(self.path)
 
     def text(self) -> str:
         """All rows so far."""

@@ -1,30 +1,33 @@
 """A trained model as two plain files: `model.safetensors`, the weights, and `config.yaml`, what they belong to.
 
 `codes.safetensors` beside them holds a sample of q(z|x) for each picture of the training set, so that another sampler
-can be fitted without the data.
+can be fitted without the data. The metadata of `model.safetensors` hold the checksums of all three, BLAKE2b of 16
+bytes, which say that they were written together.
 
 A run may come from somebody else: nothing in these files is run (`vae.models.trusted`), and no memory is taken before
 configuration and files are known to fit each other.
 """
 
+import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from hashlib import blake2b
 from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from vae.errors import InputError
-from vae.files import whole
+from vae.files import checksum, whole
 from vae.models.model import VAE, build
 from vae.models.trusted import read_config
 
+CONFIG, CODES, MODEL = "config.yaml", "codes.safetensors", "model.safetensors"
 PARTS = ("data", "model", "likelihood", "regularizer", "sampler")
-CONFIG, WEIGHTS, CODES = "config.yaml", "model.safetensors", "codes.safetensors"
 BESIDE = 1 << 26  # bytes that a model may hold beside its weights, such as the masks of a loss
 # What the rest of the program reads from the node `data`.
 DATA = {
@@ -46,16 +49,49 @@ def export(model: VAE, config: DictConfig, codes: Tensor, folder: Path | str) ->
         model: with its sampler fitted.
         config: that of the run.
         codes: `(N, *latent)`, see `VAE.codes`.
-        folder: where to; the three files appear whole or not at all, the weights last.
+        folder: where to; the three files appear whole or not at all. The old weights go before the other two change
+            and the new ones come last, so files of two trainings never stand together as a model.
     """
     folder = Path(folder)
+    weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     parts = OmegaConf.masked_copy(config, [key for key in config if key in PARTS])
-    with whole(folder / CONFIG) as path:
-        path.write_text(OmegaConf.to_yaml(parts, resolve=True))
-    with whole(folder / CODES) as path:
-        save_file({"codes": codes.contiguous()}, path)
-    with whole(folder / WEIGHTS) as path:
-        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, path)
+    others = {CONFIG: OmegaConf.to_yaml(parts, resolve=True).encode(), CODES: save({"codes": codes.contiguous()})}
+    checksums = {MODEL: fingerprint(weights)} | {name: checksum(content) for name, content in others.items()}
+    files = {MODEL: save(weights, metadata={"checksums": json.dumps(checksums)})} | others
+    with ExitStack() as stack:
+        for name, content in files.items():
+            stack.enter_context(whole(folder / name)).write_bytes(content)
+        (folder / MODEL).unlink(missing_ok=True)  # the stack puts the last in its place first
+
+
+def fingerprint(tensors: dict[str, Tensor]) -> str:
+    """The BLAKE2b digest, 16 bytes in hexadecimal, of names, types, shapes and bits of tensors on the CPU."""
+    digest = blake2b(digest_size=16)
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def check(run: Path | str) -> list[str]:
+    """What is wrong with the export of a run: a sentence for each of its files that is not as it was written.
+
+    Raises:
+        InputError: the weights cannot be read.
+    """
+    folder = Path(run)
+    weights = _read(folder / MODEL)
+    with safe_open(folder / MODEL, "pt") as file:
+        checksums = json.loads((file.metadata() or {}).get("checksums", "{}"))
+    if not checksums:
+        return [f"{folder / MODEL} has no checksums: it was made by another version"]
+    found = {MODEL: fingerprint(weights)}
+    found |= {name: checksum((folder / name).read_bytes()) for name in (CONFIG, CODES) if (folder / name).is_file()}
+    return [
+        f"{folder / name} is " + ("not as it was written" if name in found else "missing")
+        for name, digest in checksums.items()
+        if found.get(name) != digest
+    ]
 
 
 def load(run: Path | str, sampler: DictConfig | None = None) -> VAE:
@@ -71,14 +107,14 @@ def load(run: Path | str, sampler: DictConfig | None = None) -> VAE:
     folder = Path(run).expanduser()
     if not folder.is_dir():
         raise InputError(f"there is no run {str(run)!r}: train one with `make train`, or name its folder")
-    for name in (CONFIG, WEIGHTS):
+    for name in (CONFIG, MODEL):
         if not (folder / name).is_file():
             raise InputError(f"{folder} holds no trained model ({name} is missing): train one with `make train`")
     config = read_config(folder / CONFIG)
     _check(config, folder)
     with _described_by(folder / CONFIG):
         model = build(config)
-    model.load_state_dict(_read(folder / WEIGHTS))
+    model.load_state_dict(_read(folder / MODEL))
     if sampler is not None and sampler != config.sampler:
         model.sampler = instantiate(sampler, prior=model.prior)
         model.sampler.fit(load_codes(folder))
@@ -105,7 +141,7 @@ def _check(config: DictConfig, folder: Path) -> None:
     Raises:
         InputError: they do not.
     """
-    weights, codes = _headers(folder / WEIGHTS), _headers(folder / CODES) if (folder / CODES).is_file() else {}
+    weights, codes = _headers(folder / MODEL), _headers(folder / CODES) if (folder / CODES).is_file() else {}
     with _described_by(folder / CONFIG):
         for name, kind in DATA.items():
             if not isinstance(config.data[name], kind):
@@ -120,11 +156,11 @@ def _check(config: DictConfig, folder: Path) -> None:
         ours, theirs = _told(described.get(name)), _told(weights.get(name))
         if ours != theirs:
             raise InputError(
-                f"{folder / WEIGHTS} does not fit {folder / CONFIG}: "
+                f"{folder / MODEL} does not fit {folder / CONFIG}: "
                 f"{name} is {theirs} in the one and {ours} in the other"
             )
     with _described_by(folder / CONFIG), torch.device("meta"), torch.no_grad():
-        if sum(value.nbytes for value in model.buffers()) > (folder / WEIGHTS).stat().st_size + BESIDE:
+        if sum(value.nbytes for value in model.buffers()) > (folder / MODEL).stat().st_size + BESIDE:
             raise InputError("it asks for more memory than the weights need")
         latent = model.encoder(torch.empty(2, 3, size, size)).mean.shape[1:]
         x = model.likelihood.mean(model.decoder(torch.empty(2, *model.prior.shape)))
