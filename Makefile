@@ -15,8 +15,8 @@ typed    = $(if $(filter command,$(origin $(1))),$(call quote,$(1)=$(value $(1))
 OPTIONS := $(foreach name,$(sort $(filter-out PYTHON VENV ARGS,$(.VARIABLES))),$(call typed,$(name)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data detector train sweep compare predict evaluate figures report app test lint format \
-	docs docs-serve docs-images requirements clean
+.PHONY: help setup demo data detector train sweep compare predict evaluate figures report reproduce check app test lint \
+	format docs docs-serve docs-images requirements clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,12 @@ figures: $(STAMP) ## draw every figure of a run: make figures run=models/latest
 
 report: $(STAMP) ## write a run on one page, report.html: make report run=models/latest
 	@$(RUN) vae.visualization.report $(OPTIONS)
+
+reproduce: $(STAMP) ## train a run again and compare bit for bit: make reproduce run=models/latest
+	@$(RUN) vae.reproduce_run $(OPTIONS)
+
+check: $(STAMP) ## are data sets and models still what was written?
+	@$(RUN) vae.check_files $(OPTIONS)
 
 app: $(STAMP) ## a page in the browser: new cats, sliders, morphs, your own cat
 	@$(RUN) vae.visualization.app $(OPTIONS)
