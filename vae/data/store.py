@@ -9,12 +9,14 @@
 | `meta.yaml` | settings, counts, version, hashes of settings and photos, checksums; written last, so never of a part |
 | `faces_<S>.npy` | (N, S, S, 3) uint8, made when first asked for; `faces_<S>_mirrored.npy` likewise |
 
-A checksum is the BLAKE2b digest of 16 bytes of a file (`b2sum -l 128`), that of `faces.npy` of its pixels alone. The
-index is compared with its own whenever a data set is opened, the rest by `make check`.
+A checksum is the BLAKE2b digest of 16 bytes of a file (`b2sum -l 128`), that of `faces.npy` of its pixels alone, that
+of `meta.yaml` of what else it says. Those of the index and of `meta.yaml` are compared whenever a data set is opened,
+the others by `make check`.
 """
 
 import csv
 import io
+import json
 import math
 import os
 from collections import deque
@@ -83,12 +85,12 @@ class FaceStore:
         """What the files say against each other; "" when they agree."""
         if self.meta.get("format") != FORMAT:
             return "it was made by another version"
+        if self.meta["checksums"][META] != _own_checksum(self.meta):
+            return f"{META} is not as it was written"
         if self.meta["checksums"][INDEX] != checksum(index):
             return f"{INDEX} is not as it was written"
         if self.faces.shape != (len(self.index), SIZE, SIZE, 3) or self.faces.dtype != np.uint8:
             return f"{FACES} and {INDEX} differ in length"
-        if not all(isinstance(self.meta.get(part), dict) for part in ("settings", "split", "hash")):
-            return f"{META} is not as it was written"
         return ""
 
     def _is_current(self) -> bool:
@@ -245,8 +247,16 @@ def write_meta(folder: Path, meta: dict, pixels: str) -> None:
     """
     checksums = {name: checksum((folder / name).read_bytes()) for name in (INDEX, SKIPPED, SHEET)}
     about = {"name": folder.name, "version": _version(), "format": FORMAT}
+    meta = about | meta | {"checksums": {FACES: pixels, **checksums}}
+    meta["checksums"][META] = _own_checksum(meta)
     with whole(folder / META) as temporary:
-        OmegaConf.save(OmegaConf.create(about | meta | {"checksums": {FACES: pixels, **checksums}}), temporary)
+        OmegaConf.save(OmegaConf.create(meta), temporary)
+
+
+def _own_checksum(meta: dict) -> str:
+    """The checksum of what `meta.yaml` says, but for itself."""
+    others = {name: value for name, value in meta["checksums"].items() if name != META}
+    return checksum(json.dumps(meta | {"checksums": others}, sort_keys=True).encode())
 
 
 def _version() -> str:
