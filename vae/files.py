@@ -35,9 +35,9 @@ def whole(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.parent not in _swept:
-        sweep(path.parent)
-        _swept.add(path.parent)
+    if (folder := path.parent.absolute()) not in _swept:
+        sweep(folder)
+        _swept.add(folder)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix=f"-{path.stem[:50]}{path.suffix}")
     temporary = Path(name)
     try:

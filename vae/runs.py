@@ -177,10 +177,11 @@ def processor() -> str:
 
 
 def _git(*command: str) -> str | None:
-    """What git says of the repository of this code; None without git or repository."""
+    """What git says of the repository of this code, leaving it as it is; None without git or repository."""
+    command = ("git", "--no-optional-locks", *command)
     try:
         done = subprocess.run(
-            ["git", *command], cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=20
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=20
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -91,6 +91,8 @@ class FaceStore:
             return f"{INDEX} is not as it was written"
         if self.faces.shape != (len(self.index), SIZE, SIZE, 3) or self.faces.dtype != np.uint8:
             return f"{FACES} and {INDEX} differ in length"
+        if not all(row.get("file") and row.get("split") in ("train", "val", "test") for row in self.index):
+            return f"{INDEX} lacks files or splits"
         return ""
 
     def _is_current(self) -> bool:
