@@ -1,5 +1,6 @@
 """Any photo as a trained model sees it."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,7 +45,13 @@ def each_picture(folder: Path | str, data: DictConfig) -> Iterator[tuple[Path, T
     if not photos:
         raise InputError(f"images={folder}: no pictures in it")
     for photo in photos:
-        way = "landmarks" if landmark_file(photo).is_file() else "detect" if data.get("align") == "detect" else "center"
+        way = (
+            "landmarks"
+            if os.path.isfile(landmark_file(photo))
+            else "detect"
+            if data.get("align") == "detect"
+            else "center"
+        )
         settings = {"align": way, "fill": data.fill, "min_eye_distance": 0}
         try:
             aligned, _ = align_photo(photo, settings)

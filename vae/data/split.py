@@ -1,5 +1,6 @@
 """Which pictures are trained on, which are kept for validation and test."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ def copy_splits(store: stores.FaceStore, raw_dir: Path, out: Path) -> dict[str, 
     for row in store.index:
         photo = raw_dir / row["file"]
         for file in (photo, photo.with_name(photo.name + ".cat"), photo.with_suffix(".csv")):
-            if not file.is_file():
+            if not os.path.isfile(file):  # Path.is_file raises where the name is too long
                 continue
             relative = file.relative_to(raw_dir)
             for other in {"train", "val", "test"} - {row["split"]}:
