@@ -195,7 +195,7 @@ def _make(
     store.write_rows(folder / store.INDEX, _columns(index), index)
     counts = {"photos": len(photos), "faces": len(index), "skipped": reasons}
     meta = {**counts, "settings": settings, "split": split, "hash": hashes}
-    store.write_meta(folder, meta, writer.pixels.hexdigest())
+    store.write_meta(folder, meta, writer.crc)
     print(
         f"{folder}: {len(index)} faces; {len(skipped)} photos skipped"
         + (f" ({told}), see {store.SKIPPED}" * bool(told))
