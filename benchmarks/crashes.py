@@ -146,7 +146,7 @@ def jobs() -> dict[str, Job]:
             lambda: draw_dataset("raw", 40),
             make_training,
             between=True,
-            loose=("run/result.json", "run/hparams.yaml", "run/checkpoints/*"),
+            loose=("run/result.json", "run/environment.yaml", "run/hparams.yaml", "run/checkpoints/*"),
         ),
     }
 
