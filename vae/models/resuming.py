@@ -53,8 +53,10 @@ class MetricsTable(CSVLogger):
             else:
                 temporary.unlink()  # the writer of Lightning starts a table where there is no file
             writer.metrics_file_path = str(temporary)
-            writer.save()
-        writer.metrics_file_path = str(self.path)
+            try:
+                writer.save()
+            finally:
+                writer.metrics_file_path = str(self.path)
 
     def text(self) -> str:
         """All rows so far."""

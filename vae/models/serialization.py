@@ -82,7 +82,11 @@ def check(run: Path | str) -> list[str]:
     folder = Path(run)
     weights = _read(folder / MODEL)
     with safe_open(folder / MODEL, "pt") as file:
-        checksums = json.loads((file.metadata() or {}).get("checksums", "{}"))
+        metadata = (file.metadata() or {}).get("checksums", "{}")
+    try:
+        checksums = dict(json.loads(metadata))
+    except (ValueError, TypeError):
+        return [f"{folder / MODEL} is not as it was written"]
     if not checksums:
         return [f"{folder / MODEL} has no checksums: it was made by another version"]
     found = {MODEL: fingerprint(weights)}
