@@ -76,7 +76,7 @@ def make_data(seed: int) -> None:
 def make_export(seed: int) -> None:
     torch.manual_seed(seed)
     config = compose("train", "data.image_size=64", f"regularizer.beta={seed}", "sampler=prior")
-    export(build(config), config, torch.randn(1000, 16), "run")
+    export(build(config), config, torch.randn(1000, config.model.latent_dim), "run")
 
 
 def make_pictures(seed: int) -> None:

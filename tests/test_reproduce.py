@@ -56,6 +56,6 @@ def test_what_cannot_be_reproduced_is_told(composed, tmp_path, status, says):
     if status != "nothing":
         (tmp_path / "options.yaml").write_text("seed: 0\n")
     if status == "failed":
-        (tmp_path / "result.json").write_text(json.dumps({"status": status}))
+        (tmp_path / "result.json").write_text(json.dumps({"status": status, "error": "", "measures": {}}))
     with pytest.raises(InputError, match=says):
         reproduce(composed("reproduce", f"run={tmp_path}"))

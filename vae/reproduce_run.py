@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vae.cli import command, compose
 from vae.errors import EnvironmentProblem, InputError
+from vae.untrusted import read_yaml
 
 
 def reproduce(config: DictConfig) -> list[str]:
@@ -38,6 +39,7 @@ def recorded(run: Path) -> DictConfig:
     """The configuration of a run as its records have it, without the callbacks that decide nothing."""
     from hydra.core.global_hydra import GlobalHydra
 
+    from vae.models.trusted import read_config
     from vae.runs import ENVIRONMENT, OPTIONS, is_complete, read_result
 
     if not (run / OPTIONS).is_file():
@@ -47,17 +49,17 @@ def recorded(run: Path) -> DictConfig:
         status = result["status"] if result else "not finished"
         raise InputError(f"run={run} is {status}: only a finished training can be done again")
     GlobalHydra.instance().clear()  # that of this command, whose configuration is made
-    config, options = compose("train", "logger=csv"), OmegaConf.load(run / OPTIONS)
+    config, options = compose("train", "logger=csv"), read_config(run / OPTIONS)
     OmegaConf.set_struct(config, False)
-    ema = options.pop("ema", None)
+    callbacks = {name: config.callbacks[name] for name in ("state", "progress_bar", "interrupt")}
     for name, value in options.items():
         config[name] = value
-    config.callbacks = {name: config.callbacks[name] for name in ("state", "progress_bar", "interrupt")} | {"ema": ema}
+    config.callbacks = callbacks | {"ema": OmegaConf.select(options, "callbacks.ema")}
     config.trainer.default_root_dir = "${run_dir}"
     config.trainer.pop("profiler", None)
     config.report = config.latest = False
-    typed = OmegaConf.load(run / ENVIRONMENT).get("command", []) if (run / ENVIRONMENT).is_file() else []
-    for option in typed:
+    record = read_yaml(run / ENVIRONMENT) if (run / ENVIRONMENT).is_file() else {}
+    for option in map(str, record.get("command") or []):
         if option.startswith("ckpt_path="):
             config.ckpt_path = option.partition("=")[2]
     return config
@@ -100,7 +102,7 @@ def environments(run: Path, out: Path) -> Iterator[str]:
     records = []
     for folder in (run, out):
         there = (folder / ENVIRONMENT).is_file()
-        record = flat(OmegaConf.to_container(OmegaConf.load(folder / ENVIRONMENT))) if there else {}
+        record = flat(read_yaml(folder / ENVIRONMENT)) if there else {}
         lines = (folder / PACKAGES_FILE).read_text().split() if (folder / PACKAGES_FILE).is_file() else []
         packages = dict(line.split("==", 1) for line in lines)
         records.append({name: value for name, value in record.items() if name not in ("command", "tags")} | packages)

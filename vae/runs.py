@@ -118,7 +118,8 @@ def decisive(config: DictConfig) -> dict[str, Any]:
     OmegaConf.update(copy, "run_dir", "", force_add=True)
     options = OmegaConf.to_container(copy, resolve=True)
     callbacks = options.pop("callbacks", None) or {}
-    return {key: value for key, value in options.items() if key not in FREE} | {"ema": callbacks.get("ema")}
+    kept = {key: value for key, value in options.items() if key not in FREE}
+    return kept | {"callbacks": {"ema": callbacks.get("ema")}}
 
 
 def flat(options: Any, prefix: str = "") -> dict[str, Any]:

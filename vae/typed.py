@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vae.errors import InputError
-from vae.runs import ENVIRONMENT, OPTIONS, RESULT
+from vae.runs import ENVIRONMENT, LOCK, OPTIONS, PACKAGES_FILE, RESULT
 
 LIGHTNING = ("trainer", "callbacks", "logger")  # what is off there is null, and an integer may be a share
 
@@ -73,7 +73,7 @@ def forget(config: DictConfig) -> None:
     if "run_dir" not in config or config.get("resume"):
         return
     folder = Path(config.run_dir).expanduser()
-    records = {".hydra", "tensorboard", "hparams.yaml", OPTIONS, ENVIRONMENT, RESULT}
+    records = {".hydra", "tensorboard", "hparams.yaml", OPTIONS, ENVIRONMENT, PACKAGES_FILE, RESULT, LOCK}
     if not folder.is_dir() or {path.name for path in folder.iterdir()} - records:
         return
     shutil.rmtree(folder)

@@ -25,19 +25,25 @@ def read_yaml(path: Path) -> dict[str, Any]:
             nodes deeper than `DEPTH`.
     """
 
-    def parse(text: str) -> Any:
-        depth = 0
-        for event in yaml.parse(text, Parser):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise ValueError(f"anchors and aliases are not read, line {event.start_mark.line + 1}")
-            if getattr(event, "tag", None):
-                raise ValueError(f"the tag {event.tag} is not read, line {event.start_mark.line + 1}")
-            if depth > DEPTH:
-                raise ValueError(f"more than {DEPTH} nodes in each other, line {event.start_mark.line + 1}")
-        return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
+    return _read(path, parse_yaml)
 
-    return _read(path, parse)
+
+def parse_yaml(text: str) -> Any:
+    """What YAML text says, within the limits of `read_yaml`.
+
+    Raises:
+        ValueError: it is not within them.
+    """
+    depth = 0
+    for event in yaml.parse(text, Parser):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise ValueError(f"anchors and aliases are not read, line {event.start_mark.line + 1}")
+        if getattr(event, "tag", None):
+            raise ValueError(f"the tag {event.tag} is not read, line {event.start_mark.line + 1}")
+        if depth > DEPTH:
+            raise ValueError(f"more than {DEPTH} nodes in each other, line {event.start_mark.line + 1}")
+    return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
 
 
 def read_json(path: Path) -> dict[str, Any]:

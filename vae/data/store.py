@@ -36,6 +36,7 @@ from omegaconf import OmegaConf
 from vae.data.align import SIZE, mirror
 from vae.errors import InputError
 from vae.files import checksum, waiting_for, whole
+from vae.untrusted import parse_yaml
 
 FORMAT = 2  # of the files: another number, and data sets are made again
 FACES, INDEX, SKIPPED, SHEET, META = (
@@ -69,7 +70,7 @@ class FaceStore:
             raise InputError(f"{self.folder} holds no complete data set: {again}")
         try:
             self._meta = (self.folder / META).read_bytes()
-            self.meta = OmegaConf.to_container(OmegaConf.create(self._meta.decode()))
+            self.meta = parse_yaml(self._meta.decode())
             index = (self.folder / INDEX).read_bytes()
             text = io.StringIO(index.decode(errors="surrogateescape"), newline="")
             self.index = list(csv.DictReader(text, strict=True))
