@@ -1,0 +1,1 @@
+"""What this project is fast at, and how fast: `make bench`, see docs/source/performance.md."""

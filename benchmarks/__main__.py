@@ -1,0 +1,51 @@
+"""make bench: run benchmarks, print their rows, write benchmarks/results/<name>.json.
+
+    make bench                                    # all of them, about 25 minutes on two cores
+    make bench ARGS="step data"                   # some of them
+    make bench ARGS="data --photos ~/pictures"    # with photos of your own, each with its .cat file
+"""
+
+import argparse
+import os
+import time
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.measuring import RESULTS, told, write
+
+NAMES = ("startup", "data", "memory", "step", "overhead", "predict", "sweep", "growth", "precision", "defaults", "gpu")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.description = __doc__
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(NAMES)}; all if none is named")
+    parser.add_argument("--photos", type=Path, help="photos with .cat files, for `data`; else drawn cats")
+    parser.add_argument("--rounds", type=int, help="rounds that count; each benchmark has its own number")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the JSON files go")
+    parser.add_argument("--small", action="store_true", help="only see whether everything runs")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in NAMES]
+    if unknown:
+        parser.error(f"there is no benchmark {unknown[0]!r}; choose among {', '.join(NAMES)}")
+    results = options.results.resolve()
+    options.photos = options.photos and options.photos.expanduser().resolve()
+    for name in options.names or NAMES:
+        begun = time.monotonic()
+        here = Path.cwd()
+        with TemporaryDirectory(prefix=f"bench-{name}-") as folder:
+            os.chdir(folder)
+            try:
+                rows, more = import_module(f"benchmarks.{name}").measure(options)
+            finally:
+                os.chdir(here)
+        for row in rows:
+            print(" ", told(row), flush=True)
+        if rows:
+            write(name, rows, results, **more)
+        print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

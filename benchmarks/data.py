@@ -1,0 +1,52 @@
+"""make data, photos to faces: beside only decoding the same files, and beside the course's pipeline."""
+
+import io
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks.drawing import photos as draw_photos
+from benchmarks.measuring import Row, compare, seconds
+from vae.cli import compose
+from vae.data.make_dataset import make_dataset
+from vae.data.store import cores, one_thread_each
+
+
+def measure(options) -> tuple[list[Row], dict]:
+    """Rows in milliseconds a photo and in photos a second."""
+    folder = options.photos or draw_photos(Path("photos"), 24 if options.small else 600)
+    photos = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg"))
+    rounds = options.rounds or (1 if options.small else 5)
+    config = compose("make_dataset", "data=folder", "data.name=bench", f"data.raw_dir={folder}").data
+    config.processed_dir = "processed"
+
+    def faces() -> float:
+        shutil.rmtree("processed", ignore_errors=True)
+        with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
+            return 1000 * seconds(lambda: make_dataset(config)) / len(photos)
+
+    def decode(photo: Path) -> None:
+        cv2.imdecode(np.fromfile(photo, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+
+    def decoded() -> float:
+        with one_thread_each(), ThreadPoolExecutor(cores()) as pool:
+            return 1000 * seconds(lambda: list(pool.map(decode, photos))) / len(photos)
+
+    few = photos[: 4 if options.small else 60]
+    Path("course").mkdir()
+
+    def course() -> float:
+        from benchmarks.course import align
+
+        return len(few) / seconds(lambda: [align(photo, Path("course") / photo.name) for photo in few])
+
+    return [
+        compare("photos to faces", faces, decoded, "≤ 1.3×", "ms a photo", "only decoding them", rounds),
+        compare(
+            "photos to faces", lambda: 1000 / faces(), course, "≥ 8×", "photos/s", "the course's pipeline", min(rounds, 3)
+        ),
+    ], {"photos": len(photos), "drawn": options.photos is None}

@@ -1,0 +1,74 @@
+"""One network for all sides: the layers of PyTorch-VAE's VanillaVAE, written anew from their description.
+
+Five convolutions 3×3 with stride 2, 32-64-128-256-512 maps, batch norm and leaky ReLU; linear layers for mu and
+log_var; the decoder mirrors them, and ends in a convolution at full size and tanh.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from vae.models.distributions import DiagonalGaussian
+
+CHANNELS = (3, 32, 64, 128, 256, 512)
+
+
+def _down(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(before, after, 3, 2, 1), nn.BatchNorm2d(after), nn.LeakyReLU())
+
+
+def _up(before: int, after: int) -> nn.Sequential:
+    layer = nn.ConvTranspose2d(before, after, 3, 2, 1, output_padding=1)
+    return nn.Sequential(layer, nn.BatchNorm2d(after), nn.LeakyReLU())
+
+
+class Encoder(nn.Module):
+    """x `(B, 3, S, S)` → mu and log_var, `(B, latent_dim)` each."""
+
+    def __init__(self, image_size: int = 64, latent_dim: int = 128) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*map(_down, CHANNELS[:-1], CHANNELS[1:]), nn.Flatten())
+        size = CHANNELS[-1] * (image_size // 32) ** 2
+        self.mu, self.log_var = nn.Linear(size, latent_dim), nn.Linear(size, latent_dim)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.features(x)
+        return self.mu(h), self.log_var(h)
+
+
+class Decoder(nn.Module):
+    """z `(B, latent_dim)` → x̂ `(B, 3, S, S)` in [-1, 1]."""
+
+    def __init__(self, image_size: int = 64, latent_dim: int = 128, out_channels: int = 3) -> None:
+        super().__init__()
+        self.bottom = (CHANNELS[-1], image_size // 32, image_size // 32)
+        self.stem = nn.Linear(latent_dim, torch.Size(self.bottom).numel())
+        widths = [*CHANNELS[:0:-1], CHANNELS[1]]
+        self.levels = nn.Sequential(*map(_up, widths[:-1], widths[1:]))
+        self.head = nn.Sequential(nn.Conv2d(CHANNELS[1], out_channels, 3, padding=1), nn.Tanh())
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.head(self.levels(self.stem(z).unflatten(1, self.bottom)))
+
+
+class OurEncoder(Encoder):
+    """The same, as our model wants it."""
+
+    def forward(self, x: Tensor) -> DiagonalGaussian:
+        mu, log_var = super().forward(x)
+        return DiagonalGaussian(mu.float(), log_var.float())
+
+
+class OurDecoder(Decoder):
+    """The same, as our model wants it."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return super().forward(z).float()
+
+
+OURS = [
+    *("likelihood=mse", "regularizer.beta=1", "optimizer=adam", "scheduler=none", "model.latent_dim=128"),
+    "~model.encoder",
+    "~model.decoder",
+    "+model.encoder={_target_: benchmarks.vanilla.OurEncoder, image_size: '${data.image_size}', latent_dim: 128}",
+    "+model.decoder={_target_: benchmarks.vanilla.OurDecoder, image_size: '${data.image_size}', latent_dim: 128}",
+]
