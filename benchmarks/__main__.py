@@ -1,8 +1,8 @@
 """make bench: run benchmarks, print their rows, write benchmarks/results/<name>.json.
 
-    make bench                                    # all of them, about 25 minutes on two cores
-    make bench ARGS="step data"                   # some of them
-    make bench ARGS="data --photos ~/pictures"    # with photos of your own, each with its .cat file
+make bench                                    # all of them, about 20 minutes on two cores
+make bench ARGS="step data"                   # some of them
+make bench ARGS="data --photos ~/pictures"    # with photos of your own, each with its .cat file
 """
 
 import argparse

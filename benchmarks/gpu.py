@@ -32,7 +32,7 @@ def measure(options) -> tuple[list[Row], dict]:
     return rows, {"batch": batch}
 
 
-def _row(how: str, size: int, batch: int, device: torch.device, precise: torch.dtype, rates: tuple[float, float]) -> Row:
+def _row(how: str, size: int, batch: int, device: torch.device, precise: torch.dtype, rates: tuple) -> Row:
     channels = [32, 64, 128, 256] + [256] * max(0, size.bit_length() - 7)
     model = build(compose("train", f"data.image_size={size}", f"model.channels={channels}"))
     model.to(device, memory_format=torch.channels_last)

@@ -1,6 +1,7 @@
 """Time and memory of a training step as pictures and data set grow, each measured in a process of its own; one plot."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,11 +17,11 @@ COUNTS = (1000, 5000, 10_000, 50_000)
 
 
 def measure(options) -> tuple[list[Row], dict]:
-    """Rows in µs and kB a pixel, the largest picture against the smallest; in ms and MB, the most against the fewest."""
-    steps = 2 if options.small else 8
+    """Rows for a pixel of the largest picture against the smallest, and for the most faces against the fewest."""
+    steps, first = (2, 2) if options.small else (8, None)
     rounds = options.rounds or (1 if options.small else 2)
-    sizes = {size: [step(steps, 8, size, 1000) for _ in range(rounds)] for size in SIZES[: 2 if options.small else None]}
-    counts = {n: [step(steps, 64, 64, n) for _ in range(rounds)] for n in COUNTS[: 2 if options.small else None]}
+    sizes = {size: [step(steps, 8, size, 1000) for _ in range(rounds)] for size in SIZES[:first]}
+    counts = {n: [step(steps, 64, 64, n) for _ in range(rounds)] for n in COUNTS[:first]}
     if not options.small:
         plot(sizes, counts)
     (low, *_, high), (few, *_, many) = sizes, counts
@@ -50,13 +51,9 @@ def measure(options) -> tuple[list[Row], dict]:
 
 def step(steps: int, batch: int, size: int, count: int) -> tuple[float, float, float]:
     """Seconds of a step, MB that the steps add to the process, and its peak in MB; in a process of its own."""
-    result = Path("step.json")
-    child([sys.executable, "-m", "benchmarks.growth", str(steps), str(batch), str(size), str(count)], PYTHONPATH=_path())
-    return tuple(json.loads(result.read_text()))
-
-
-def _path() -> str:
-    return ":".join([str(ROOT), *sys.path])
+    words = map(str, (steps, batch, size, count))
+    child([sys.executable, "-m", "benchmarks.growth", *words], PYTHONPATH=os.pathsep.join([str(ROOT), *sys.path]))
+    return tuple(json.loads(Path("step.json").read_text()))
 
 
 def main(steps: int, batch: int, size: int, count: int) -> None:

@@ -20,7 +20,7 @@ def measure(options) -> tuple[list[Row], dict]:
         prepared[count] = [sys.executable, "-m", "vae.data.make_dataset", *data]
         trained[count] = [
             *(sys.executable, "-m", "vae.train_model", *data, "trainer.max_epochs=1", "report=false"),
-            *(f"run_dir=run{count}", "data.image_size=32", "model.channels=[8,16,32]"),
+            *(f"run_dir=run{count}", "model.channels=[8,16,32]"),
         ]
 
     def peaks(commands: dict[int, list[str]]) -> list[tuple[float, float]]:

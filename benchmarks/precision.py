@@ -13,13 +13,12 @@ def measure(options) -> tuple[list[Row], dict]:
     sizes = ["data.image_size=32", "model.channels=[16,32,64]", "model.latent_dim=32"]
     data = [*drawn(count), *sizes, "report=false", "callbacks.figures=null", "sampler=prior", "trainer.accelerator=cpu"]
     seeds = range(options.rounds or (2 if options.small else 3))
-    both = {
-        precision: [
-            -trained(*data, f"seed={seed}", f"trainer.precision={precision}", f"trainer.max_epochs={epochs}")["test/loss"]
-            for seed in seeds
-        ]
-        for precision in ("bf16-mixed", "32-true")
-    }
+
+    def bound(precision: str, seed: int) -> float:
+        options = (f"seed={seed}", f"trainer.precision={precision}", f"trainer.max_epochs={epochs}")
+        return -trained(*data, *options)["test/loss"]
+
+    both = {precision: [bound(precision, seed) for seed in seeds] for precision in ("bf16-mixed", "32-true")}
     ours, alternative = (statistics.mean(bounds) for bounds in both.values())
     error = (sum(statistics.variance(bounds) for bounds in both.values()) / len(seeds)) ** 0.5
     apart = abs(ours - alternative) / error

@@ -57,7 +57,11 @@ def pictures_per_second(pictures: Tensor, batch: int, epochs: int) -> float:
     clock = Epochs()
     with TemporaryDirectory() as folder:
         options = BaseTrainerConfig(
-            output_dir=folder, num_epochs=epochs + 1, per_device_train_batch_size=batch, learning_rate=1e-3, no_cuda=True
+            output_dir=folder,
+            num_epochs=epochs + 1,
+            per_device_train_batch_size=batch,
+            learning_rate=1e-3,
+            no_cuda=True,
         )
         BaseTrainer(model, BaseDataset(pictures, torch.zeros(len(pictures))), None, options, [clock]).train()
     return epochs * len(pictures) / sum(clock.seconds[1:])

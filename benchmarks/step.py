@@ -17,7 +17,6 @@ from vae.data.datamodule import to_pictures
 from vae.data.store import FaceStore, cores
 from vae.models.model import build
 from vae.models.training import precision
-from vae.train_model import train
 
 SIZE, BATCH = 64, 64
 # The others draw no pictures while they train and change none but by mirroring.
@@ -88,4 +87,3 @@ def measure(options) -> tuple[list[Row], dict]:
             None, unit, "float32, contiguous", 2 * rounds,
         ),
     ], {"batch": batch, "image_size": SIZE}  # fmt: skip
-

@@ -10,7 +10,8 @@ from benchmarks.measuring import Row, child, compare
 def measure(options) -> tuple[list[Row], dict]:
     """One row, in sweeps an hour."""
     runs, epochs = (2, 1) if options.small else (8, 6)
-    sizes = ["data.image_size=16", "model.channels=[8,16]"] if options.small else ["data.image_size=32", "model.channels=[16,32,64]"]
+    size, channels = (16, "[8,16]") if options.small else (32, "[16,32,64]")
+    sizes = [f"data.image_size={size}", f"model.channels={channels}"]
     data = [*drawn(80 if options.small else 800), *sizes, f"trainer.max_epochs={epochs}", "report=false"]
     seeds = f"seed={','.join(map(str, range(runs)))}"
 

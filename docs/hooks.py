@@ -1,9 +1,11 @@
-"""What mkdocs makes while it builds: formulas as MathML, the reference pages, the configuration reference.
+"""What mkdocs makes while it builds: formulas as MathML, the reference pages, the configuration reference, benchmarks.
 
-Nothing of it is kept: the pages follow the docstrings in `vae/` and the YAML files in `configs/`.
+Nothing of it is kept: the pages follow the docstrings in `vae/`, the YAML files in `configs/`, and the JSON files in
+`benchmarks/results/`.
 """
 
 import html
+import json
 import re
 from pathlib import Path
 
@@ -23,6 +25,35 @@ def on_page_content(page_html: str, **_: object) -> str:
         return convert(formula, display="inline" if found[1] == "span" else "block")
 
     return FORMULA.sub(mathml, page_html)
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """The table of the benchmarks in its place."""
+    return markdown.replace("<!-- benchmarks -->", benchmarks(ROOT / "benchmarks" / "results"))
+
+
+def benchmarks(folder: Path) -> str:
+    """What `make bench` wrote, as one table, and where it was measured."""
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    lines = ["| what | ours | the other | ratio | goal | |", "|---|--:|--:|--:|--:|---|"]
+    for row in (row for benchmark in found for row in benchmark["rows"]):
+        other = "" if row["alternative"] is None else f"{row['against']}: {_number(row['alternative'])}"
+        low, high = row["spread"] or (0, 0)
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}× ({low:.2f}–{high:.2f})"
+        reached = {True: "reached", False: "**missed**", None: ""}[row["met"]]
+        ours = f"{_number(row['ours'])} {row['unit']}"
+        lines.append(f"| {row['name']} | {ours} | {other} | {ratio} | {row['goal'] or ''} | {reached} |")
+    places = {}
+    for benchmark in found:
+        machine = benchmark["machine"]
+        device = ", ".join(filter(None, [f"{machine['cores']} cores of {machine['cpu']}", machine["gpu"]]))
+        places.setdefault((device, machine["packages"]["torch"], machine["date"]), []).append(benchmark["benchmark"])
+    told = [f"{', '.join(names)} on {where}, PyTorch {torch}, {day}" for (where, torch, day), names in places.items()]
+    return "\n".join([*lines, "", f"Measured: {'; '.join(told)}."])
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def on_files(files: Files, config: object) -> Files:

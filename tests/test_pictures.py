@@ -1,6 +1,7 @@
 """`vae.visualization.pictures`: tensors to files that show what is in them."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,11 +61,12 @@ def test_pictures_are_numbered_files(tmp_path):
 
 
 def test_a_picture_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatch):
-    def full(image, path):
-        path.write_bytes(b"half a picture")
+    def full(_, *args):
+        next(tmp_path.rglob(".*.png")).open("wb").write(b"half a picture")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     for save in (save_pictures, save_grid):
         with pytest.raises(OSError, match="No space"):
             save(pictures(2, 3, 4, 4), tmp_path / "cats.png")

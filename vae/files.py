@@ -16,6 +16,9 @@ from filelock import FileLock, Timeout
 UNFINISHED = ".unfinished-"  # how the names of files begin that are being written
 _swept: set[Path] = set()
 
+UMASK = os.umask(0)  # it can be read by setting it alone: here, before there are threads that write files
+os.umask(UMASK)
+
 
 @contextmanager
 def whole(path: Path | str) -> Iterator[Path]:
@@ -44,9 +47,7 @@ def whole(path: Path | str) -> Iterator[Path]:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(0o666 & ~UMASK)
         sync(temporary)
         temporary.replace(path)
     except BaseException:

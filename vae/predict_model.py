@@ -1,5 +1,6 @@
 """make predict: pictures from a trained model, from its export alone."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -26,12 +27,24 @@ def predict(config: DictConfig) -> list[Path]:
 
 def sample(model, config: DictConfig, out: Path) -> list[Path]:
     """`num_images` new cats, 000000.png …, and grid.png."""
+    import torch
+
+    from vae.models.model import PART
     from vae.visualization.pictures import save_grid, save_pictures
 
-    pictures = model.sample(config.num_images, seed=config.seed, temperature=config.temperature)
-    written = save_pictures(pictures, out)
+    z = model.sample_latents(config.num_images, config.seed, config.temperature)
+    drawn = []
+
+    def batches() -> Iterator[torch.Tensor]:
+        for part in z.split(PART):
+            pictures = model.decode(part)
+            if config.grid:
+                drawn.append(pictures)
+            yield pictures
+
+    written = save_pictures(batches(), out)
     if config.grid:
-        written.append(save_grid(pictures, out / "grid.png"))
+        written.append(save_grid(torch.cat(drawn), out / "grid.png"))
     return written
 
 

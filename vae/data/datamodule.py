@@ -1,5 +1,6 @@
 """Batches of faces for Lightning: stored bytes in, augmented pictures in [-1, 1] on the device out."""
 
+import mmap
 from collections.abc import Callable, Iterator, Sized
 from pathlib import Path
 
@@ -37,6 +38,8 @@ class Faces(Dataset):
         batch = self.faces[rows]
         if side.any():
             batch[side == 1] = self.mirrored[rows[side == 1]]
+        _release(self.faces)
+        _release(self.mirrored)
         return torch.from_numpy(batch)
 
 
@@ -237,6 +240,12 @@ class FaceDataModule(pl.LightningDataModule):
 def to_pictures(batch: Tensor) -> Tensor:
     """uint8 `(B, H, W, 3)` → float32 `(B, 3, H, W)` in [-1, 1], its memory still channels last."""
     return batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def _release(faces: np.ndarray) -> None:
+    """Give the pages of a memory map back, else all of it would count as memory of this process in the end."""
+    if isinstance(faces, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+        faces._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 def _as_is(batch: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
@@ -82,8 +82,7 @@ def make_dataset(config: DictConfig) -> Path:
         if not photos:
             raise InputError(f"data.raw_dir={raw_dir}: no photos in it; name the folder that holds them")
         beside = [landmark_file] * (config.align == "landmarks") + [attribute_file] * bool(attributes)
-        files = list(_files(raw_dir, photos, beside))
-        hashes = {"settings": _hash(settings), "files": _hash(files)}
+        hashes = {"settings": _hash(settings), "files": _hash(_files(raw_dir, photos, beside))}
         done = _done(folder, hashes)
         if done:
             if done.meta["split"] != split:
@@ -209,9 +208,10 @@ def _split_again(done: store.FaceStore, split: dict) -> None:
 
 
 def _divide(rows: list[dict], split: dict) -> list[dict]:
-    """The rows of index.csv with their splits."""
-    names = choose_splits([row["file"] for row in rows], **split)
-    return [row | {"split": name} for row, name in zip(rows, names, strict=True)]
+    """Give the rows of index.csv their splits."""
+    for row, name in zip(rows, choose_splits([row["file"] for row in rows], **split), strict=True):
+        row["split"] = name
+    return rows
 
 
 def _columns(rows: list[dict]) -> list[str]:
@@ -241,8 +241,13 @@ def _files(raw_dir: Path, photos: list[Path], beside: list[Callable[[Path], Path
                 )
 
 
-def _hash(thing: object) -> str:
-    return blake2b(json.dumps(thing).encode(), digest_size=16).hexdigest()
+def _hash(things: Iterable) -> str:
+    """Of their list as JSON, without having it in memory."""
+    digest = blake2b(b"[", digest_size=16)
+    for number, thing in enumerate(things):
+        digest.update((", " * (number > 0) + json.dumps(thing)).encode())
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def _check(config: DictConfig) -> None:

@@ -141,7 +141,8 @@ class FaceStore:
         turn = np.fliplr if self.meta["settings"].get("align") == "center" else mirror
 
         def block(start: int) -> np.ndarray:
-            faces = self.faces[start : start + 64]
+            # A map of its own: its pages count as memory of this process only while it is open.
+            faces = np.load(self.folder / FACES, mmap_mode="r")[start : start + 64]
             out = np.empty((len(faces), image_size, image_size, 3), np.uint8)
             for face, small in zip(faces, out, strict=True):
                 face = turn(face) if mirrored else face

@@ -18,6 +18,8 @@ from vae.errors import InputError
 from vae.models.likelihoods import Likelihood
 from vae.models.samplers import Sampler
 
+PART = 64  # pictures that are encoded or decoded at once: what the caches of a CPU hold
+
 
 class VAE(nn.Module):
     """A VAE on pictures `(B, 3, H, W)` in [-1, 1].
@@ -59,12 +61,12 @@ class VAE(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         """The mean of q(z|x): `(B, 3, H, W)` in [-1, 1] → `(B, *latent)`."""
         with self._evaluation():
-            return torch.cat([self.encoder(part.to(self.device)).mean for part in x.split(256)])
+            return torch.cat([self.encoder(part.to(self.device)).mean for part in x.split(PART)])
 
     def decode(self, z: Tensor) -> Tensor:
         """The mean of p(x|z): `(B, *latent)` → `(B, 3, H, W)` in [-1, 1]."""
         with self._evaluation():
-            return torch.cat([self.likelihood.mean(self.decoder(part.to(self.device))) for part in z.split(256)])
+            return torch.cat([self.likelihood.mean(self.decoder(part.to(self.device))) for part in z.split(PART)])
 
     def codes(self, batches: Iterable[Tensor], seed: int = 0) -> Tensor:
         """A sample of q(z|x) for every picture of some batches: the aggregate posterior, `(N, *latent)`."""

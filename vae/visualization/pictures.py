@@ -8,7 +8,7 @@ import csv
 import math
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,9 +29,8 @@ def to_uint8(pictures: Tensor) -> np.ndarray:
 
     The inverse of `x / 127.5 - 1`, exactly.
     """
-    pictures = pictures.detach().float().nan_to_num(nan=-1.0).clamp(-1, 1)
-    levels = ((pictures + 1) * 127.5).round().to(torch.uint8)
-    return levels.movedim(-3, -1).contiguous().cpu().numpy()
+    levels = pictures.detach().float().nan_to_num(nan=-1.0).clamp_(-1, 1).add_(1).mul_(127.5).round_()
+    return levels.to(torch.uint8).movedim(-3, -1).contiguous().cpu().numpy()
 
 
 def _image(picture: Tensor) -> Image.Image:
@@ -45,26 +44,30 @@ def save_picture(picture: Tensor, path: Path | str) -> Path:
     return Path(path)
 
 
-def save_pictures(pictures: Tensor, folder: Path | str, start: int = 0) -> list[Path]:
+def save_pictures(pictures: Tensor | Iterable[Tensor], folder: Path | str, start: int = 0) -> list[Path]:
     """Write pictures (B, 3, H, W) as `000000.png`, `000001.png` … on all cores.
 
     Args:
-        pictures: the pictures.
+        pictures: the pictures, or batches of them; one batch is written while the next one is made.
         folder: made if missing.
         start: the number of the first one.
 
     Returns:
-        The B paths, in order.
+        The paths, in order.
     """
-    paths = [Path(folder) / f"{start + index:06d}.png" for index in range(len(pictures))]
+    import cv2
 
-    def save(path: Path, levels: np.ndarray) -> None:
-        with whole(path) as temporary:
-            Image.fromarray(levels).save(temporary)
+    def save(number: int, levels: np.ndarray) -> Path:
+        path = Path(folder) / f"{number:06d}.png"
+        with whole(path) as temporary:  # OpenCV takes a sixth of Pillow's time
+            temporary.write_bytes(cv2.imencode(".png", levels[..., ::-1])[1])
+        return path
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        list(threads.map(save, paths, to_uint8(pictures)))
-    return paths
+        batches = pictures.split(64) if isinstance(pictures, Tensor) else pictures
+        one_by_one = (levels for batch in batches for levels in to_uint8(batch))
+        writing = [threads.submit(save, number, levels) for number, levels in enumerate(one_by_one, start)]
+        return [file.result() for file in writing]
 
 
 def grid(pictures: Tensor, columns: int | None = None, padding: int = 2) -> Tensor:
