@@ -61,6 +61,7 @@ def main(steps: int, batch: int, size: int, count: int) -> None:
     import resource
 
     import torch
+    import torch._dynamo  # which the first step of an optimizer imports
 
     from benchmarks.step import Bare
     from vae.data.datamodule import Batches, Faces, Shuffle, to_pictures

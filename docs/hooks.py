@@ -35,6 +35,8 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 def benchmarks(folder: Path) -> str:
     """What `make bench` wrote, as one table, and where it was measured."""
     found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    if not found:
+        return "*Nothing has been measured yet.*"
     lines = ["| what | ours | the other | ratio | goal | |", "|---|--:|--:|--:|--:|---|"]
     for row in (row for benchmark in found for row in benchmark["rows"]):
         other = "" if row["alternative"] is None else f"{row['against']}: {_number(row['alternative'])}"
