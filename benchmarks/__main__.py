@@ -7,7 +7,9 @@ make bench ARGS="data --photos ~/pictures"    # with photos of your own, each wi
 
 import argparse
 import os
+import sys
 import time
+import traceback
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +33,7 @@ def main() -> None:
         parser.error(f"there is no benchmark {unknown[0]!r}; choose among {', '.join(NAMES)}")
     results = options.results.resolve()
     options.photos = options.photos and options.photos.expanduser().resolve()
+    failed: list[str] = []
     for name in options.names or NAMES:
         begun = time.monotonic()
         here = Path.cwd()
@@ -38,6 +41,10 @@ def main() -> None:
             os.chdir(folder)
             try:
                 rows, more = import_module(f"benchmarks.{name}").measure(options)
+            except Exception:  # the others are measured all the same
+                traceback.print_exc()
+                failed.append(name)
+                continue
             finally:
                 os.chdir(here)
         for row in rows:
@@ -45,6 +52,8 @@ def main() -> None:
         if rows:
             write(name, rows, results, **more)
         print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
+    if failed:
+        sys.exit(f"not measured: {', '.join(failed)}")
 
 
 if __name__ == "__main__":
