@@ -6,12 +6,10 @@ option or a file; 70 a bug of ours, with its traceback (`EX_SOFTWARE` of sysexit
 
 import errno
 import functools
-import gc
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,16 +92,6 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
         return main
 
     return decorate
-
-
-@contextmanager
-def importing() -> Iterator[None]:
-    """Heavy imports: garbage is not looked for meanwhile, for what modules make stays, and there is a lot of it."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def explain(error: BaseException, config_name: str) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from vae.cli import command, importing
+from vae.cli import command
 from vae.errors import InputError
 
 
@@ -18,8 +18,7 @@ def predict(config: DictConfig) -> list[Path]:
     modes = {"sample": sample, "interpolate": interpolate, "reconstruct": reconstruct}
     if config.mode not in modes:
         raise InputError(f"mode must be one of {', '.join(modes)}, not {config.mode!r}")
-    with importing():
-        from vae.models.serialization import load
+    from vae.models.serialization import load
 
     model = load(config.run, sampler=config.get("sampler"))
     return modes[config.mode](model, config, Path(config.out).expanduser())

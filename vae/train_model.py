@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from vae.cli import command, importing
+from vae.cli import command
 
 # What a training needs is imported in the functions, so that a mistake in an option is told at once.
 
@@ -42,17 +42,16 @@ def train(config: DictConfig) -> dict[str, float]:
 
 def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     """Train from the beginning, or from the state in `folder`; test; export. Returns the measures."""
-    with importing():
-        import pytorch_lightning as pl
-        import torch
-        from hydra.utils import instantiate
+    import pytorch_lightning as pl
+    import torch
+    from hydra.utils import instantiate
 
-        from vae import tracking
-        from vae.data.datamodule import FaceDataModule
-        from vae.data.make_dataset import make_dataset
-        from vae.models.trainable import build_trainable
-        from vae.models.training import make_callbacks, precision, told_if_out_of_memory
-        from vae.runs import STATE, name_started
+    from vae import tracking
+    from vae.data.datamodule import FaceDataModule
+    from vae.data.make_dataset import make_dataset
+    from vae.models.trainable import build_trainable
+    from vae.models.training import make_callbacks, precision, told_if_out_of_memory
+    from vae.runs import STATE, name_started
 
     quiet()
     pl.seed_everything(config.seed, workers=True, verbose=False)
@@ -188,8 +187,7 @@ def quiet() -> None:
 @command("train")
 def main(config: DictConfig) -> float | None:
     """Train; a sweep wants the number to optimise back."""
-    with importing():
-        from vae.sweeps import in_sweep, place_member
+    from vae.sweeps import in_sweep, place_member
 
     if in_sweep():
         place_member(config)
