@@ -85,7 +85,7 @@ $(VENV)/benchmarks: benchmarks/requirements.txt | $(STAMP)
 	@touch $@
 
 test: $(STAMP) ## run the tests
-	@$(RUN) pytest $(ARGS)
+	@$(RUN) pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## check the style
 	@$(RUN) ruff check .

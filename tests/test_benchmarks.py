@@ -54,12 +54,10 @@ def test_goals(goal, met):
     assert Row("x", 6.0, 3.0, 2.0, goal, (2.0, 2.0), "s").met is met
 
 
-def test_the_table_of_the_documentation(tmp_path):
-    sys.path.insert(0, "docs")
-    try:
-        from hooks import benchmarks
-    finally:
-        sys.path.remove("docs")
+def test_the_table_of_the_documentation(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "docs")
+    from hooks import benchmarks
+
     from benchmarks.measuring import write
 
     write("x", [Row("bare step", 600.0, 250.0, 2.4, "≥ 2.5×", (2.3, 2.5), "pictures/s", "float32")], tmp_path)

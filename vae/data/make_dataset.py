@@ -82,7 +82,7 @@ def make_dataset(config: DictConfig) -> Path:
         if not photos:
             raise InputError(f"data.raw_dir={raw_dir}: no photos in it; name the folder that holds them")
         beside = [landmark_file] * (config.align == "landmarks") + [attribute_file] * bool(attributes)
-        hashes = {"settings": _hash(settings), "files": _hash(_files(raw_dir, photos, beside))}
+        hashes = {"settings": _hash([settings]), "files": _hash(_files(raw_dir, photos, beside))}
         done = _done(folder, hashes)
         if done:
             if done.meta["split"] != split:
