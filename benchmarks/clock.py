@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from vae.cli import compose
+from vae.options import compose
 from vae.train_model import train
 
 

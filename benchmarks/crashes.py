@@ -35,12 +35,12 @@ from safetensors.torch import load_file
 
 import vae.models.trainable
 import vae.visualization.callbacks  # noqa: F401
-from vae.cli import compose
 from vae.data.drawn import draw_dataset
 from vae.data.make_dataset import make_dataset
 from vae.data.sources import download_photos
 from vae.models.model import build
 from vae.models.serialization import CODES, CONFIG, MODEL, export
+from vae.options import compose
 from vae.predict_model import predict
 from vae.train_model import train
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from benchmarks.drawing import photos as draw_photos
 from benchmarks.measuring import Row, compare, seconds
-from vae.cli import compose
 from vae.data.make_dataset import make_dataset
 from vae.data.store import cores, one_thread_each
+from vae.options import compose
 
 
 def measure(options) -> tuple[list[Row], dict]:

@@ -30,10 +30,10 @@ from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
 import vae
-from vae.cli import compose
 from vae.errors import EnvironmentProblem, InputError
 from vae.models.model import build
 from vae.models.serialization import export, load_codes
+from vae.options import compose
 from vae.runs import flat
 from vae.untrusted import read_json, read_yaml
 from vae.visualization.compare import write_summary

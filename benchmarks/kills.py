@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 import vae.models.trainable
 import vae.visualization.callbacks  # noqa: F401
-from vae.cli import compose
+from vae.options import compose
 from vae.train_model import train
 
 SMALL = (

@@ -12,11 +12,11 @@ from benchmarks import clock, pytorch_vae
 from benchmarks.drawing import drawn
 from benchmarks.measuring import Row, compare, seconds
 from benchmarks.vanilla import OURS
-from vae.cli import compose
 from vae.data.datamodule import to_pictures
 from vae.data.store import FaceStore, cores
 from vae.models.model import build
 from vae.models.training import precision
+from vae.options import compose
 
 SIZE, BATCH = 64, 64
 # The others draw no pictures while they train and change none but by mirroring.

@@ -140,7 +140,7 @@ def test_a_search_goes_on_after_it_was_killed(options, sweep, monkeypatch, tmp_p
 def test_the_submission_to_slurm_is_complete(monkeypatch):
     import hydra
 
-    from vae.cli import CONFIGS
+    from vae.options import CONFIGS
 
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = hydra.compose("train", ["hydra/launcher=submitit_slurm"], return_hydra_config=True).hydra.launcher

@@ -55,11 +55,13 @@ def test_wandb(tracked, monkeypatch):
     assert library.run is None  # the next member of a sweep gets its own
 
 
-def test_mlflow(tracked):
+def test_mlflow(tracked, tmp_path):
     from mlflow.tracking import MlflowClient
 
-    tracked("mlflow")
-    client = MlflowClient("sqlite:///models/mlflow/mlflow.db")
+    store = f"sqlite:///{tmp_path}/models/mlflow/mlflow.db"  # MLflow keeps what a relative one has meant before
+    artifacts = f"logger.mlflow.artifact_location={tmp_path}/models/mlflow/artifacts"
+    tracked("mlflow", f"logger.mlflow.tracking_uri={store}", artifacts)
+    client = MlflowClient(store)
     experiment = client.get_experiment_by_name("vae-cats")
     run = client.search_runs([experiment.experiment_id])[0]
     assert run.data.params["model.latent_dim"] == "4" and "environment.git_commit" in run.data.params

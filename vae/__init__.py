@@ -8,7 +8,7 @@
 from importlib import import_module
 
 _PUBLIC = {
-    "compose": "vae.cli",
+    "compose": "vae.options",
     "train": "vae.train_model",
     "predict": "vae.predict_model",
     "load": "vae.models.serialization",

@@ -10,7 +10,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -21,24 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from vae.errors import EnvironmentProblem, InputError
-from vae.runs import run_folder
+from vae.options import CONFIGS, without_plus
 from vae.typed import check_kinds, forget
-
-CONFIGS = Path(__file__).parent.parent / "configs"
-
-OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
-OmegaConf.register_new_resolver("plus", lambda a, b: int(a) + int(b), replace=True)
-
-
-def compose(config_name: str, *options: str) -> DictConfig:
-    """The configuration that a command would get: `compose("train", "experiment=dogs", "model.latent_dim=64")`.
-
-    Args:
-        config_name: train, predict, … : a file of `configs/`.
-        *options: as typed on the command line, with or without the `+` of `+experiment=…`.
-    """
-    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return hydra.compose(config_name, [_without_plus(option) for option in options])
 
 
 def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
@@ -49,7 +32,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
 
         def job(config: DictConfig) -> Any:
             try:
-                check_kinds(config, CONFIGS)
+                check_kinds(config)
                 return function(config)
             except Exception as error:  # told below, in one line, without Hydra's own
                 if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -60,7 +43,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
         @functools.wraps(function)
         def main() -> None:
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach us instead of being printed by Hydra
-            sys.argv[1:] = map(_without_plus, sys.argv[1:])
+            sys.argv[1:] = map(without_plus, sys.argv[1:])
             sweep = failed = None
             run = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(job)
             try:
@@ -137,11 +120,6 @@ def _unusable(error: InstantiationException) -> str | None:
     if theirs or "unexpected keyword argument" in str(cause):
         return f"{place[1] if place else 'an option'} cannot be made: {str(cause) or type(cause).__name__}"
     return None
-
-
-def _without_plus(option: str) -> str:
-    """`+experiment=…` is as good as `experiment=…`; likewise sweep and debug."""
-    return re.sub(r"^\+(?=(experiment|sweep|debug)=)", "", option)
 
 
 def _complain(message: object, status: int) -> int:

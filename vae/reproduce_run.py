@@ -5,8 +5,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from vae.cli import command, compose
+from vae.cli import command
 from vae.errors import EnvironmentProblem, InputError
+from vae.options import compose
 from vae.untrusted import read_yaml
 
 

@@ -17,6 +17,7 @@ from pytorch_lightning.callbacks import Callback
 
 from vae.errors import InputError
 from vae.files import whole
+from vae.options import CONFIGS
 from vae.runs import is_complete, read_result
 from vae.untrusted import read_yaml
 
@@ -163,8 +164,6 @@ def _trials(options: list[str]) -> int | None:
     if not any(option.lstrip("+").startswith("sweep=optuna") for option in options):
         return None
     import hydra
-
-    from vae.cli import CONFIGS
 
     wanted = [option for option in options if option.startswith("hydra.sweeper.n_trials=")]
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):

@@ -10,17 +10,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vae.errors import InputError
+from vae.options import CONFIGS
 from vae.runs import ENVIRONMENT, LOCK, OPTIONS, PACKAGES_FILE, RESULT
 
 LIGHTNING = ("trainer", "callbacks", "logger")  # what is off there is null, and an integer may be a share
 
 
-def check_kinds(config: DictConfig, configs: Path) -> None:
+def check_kinds(config: DictConfig) -> None:
     """Whether all that was typed is a number where the default is a number, and so on.
 
     Args:
         config: the configuration of a command, composed by `hydra.main`.
-        configs: the folder of the configurations.
 
     Raises:
         InputError: an option is of another kind.
@@ -32,7 +32,7 @@ def check_kinds(config: DictConfig, configs: Path) -> None:
         return
     chosen = [option for option in about.overrides.task if option.lstrip("+~").partition("=")[0] not in values]
     hydra.core.global_hydra.GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(configs), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         default = hydra.compose(about.job.config_name, chosen)
     for name in values:
         try:

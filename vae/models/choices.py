@@ -2,8 +2,8 @@
 
 from omegaconf import DictConfig, OmegaConf
 
-from vae.cli import CONFIGS
 from vae.errors import InputError
+from vae.options import CONFIGS
 
 
 def samplers(own: DictConfig, wanted: list[str] | None) -> tuple[str, dict[str, DictConfig]]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from vae.cli import CONFIGS, command
+from vae.cli import command
 from vae.errors import EnvironmentProblem, InputError
+from vae.options import CONFIGS
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
