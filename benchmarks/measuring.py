@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from vae.files import whole
+from vae.runs import processor, versions
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "opencv-python-headless", "scikit-image", "pythae")
@@ -116,21 +116,13 @@ def machine() -> dict[str, Any]:
     """Where this is measured."""
     import torch
 
-    packages = {}
-    for name in PACKAGES:
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return {
-        "cpu": names[0] if names else platform.processor(),
+        "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "bf16": bool(getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16")),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
-        "packages": packages,
+        "packages": versions(PACKAGES),
         "date": date.today().isoformat(),
     }
 

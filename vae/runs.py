@@ -15,7 +15,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -143,12 +143,6 @@ def _refuse_differences(before: dict, now: dict, folder: Path) -> None:
 
 def environment(config: DictConfig) -> dict[str, Any]:
     """Where and from what a run was made: git commit, versions, command, tags."""
-    packages = {}
-    for name in PACKAGES:
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return {
         "git_commit": _git("rev-parse", "HEAD"),
         "git_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
@@ -156,10 +150,19 @@ def environment(config: DictConfig) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": processor(),
         "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
-        "packages": packages,
+        "packages": versions(PACKAGES),
         "command": sys.argv[1:],
         "tags": list(config.get("tags") or []),
     }
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Those of the packages that are installed."""
+    found = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def installed() -> list[str]:
