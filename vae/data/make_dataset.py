@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from vae.cli import command
@@ -67,11 +68,13 @@ def make_dataset(config: DictConfig) -> Path:
         settings["detector"] = detect.VERSION
     attributes = config.get("attributes")
     if attributes:
-        settings["attributes"] = attributes["_target_"]
+        settings["attributes"] = OmegaConf.to_container(attributes, resolve=True)
     method = config.split.get("method", "hash")
     split = {key: config.split[key] for key in ("val", "test", "seed")}
     if method == "random":
         split = {**split, "method": method, "random_state": config.split.random_state}
+    if config.split.get("group"):
+        split = {**split, "group": config.split.group}
     if not config.source and not raw_dir.exists():
         raise InputError(f"data.raw_dir={raw_dir}: no such folder; name the one that holds the photos")
     with store.store_lock(folder):
@@ -82,7 +85,8 @@ def make_dataset(config: DictConfig) -> Path:
         if not photos:
             raise InputError(f"data.raw_dir={raw_dir}: no photos in it; name the folder that holds them")
         beside = [landmark_file] * (config.align == "landmarks") + [attribute_file] * bool(attributes)
-        hashes = {"settings": _hash([settings]), "files": _hash(_files(raw_dir, photos, beside))}
+        tables = [Path(attributes["file"]).expanduser()] if attributes and "file" in attributes else []
+        hashes = {"settings": _hash([settings]), "files": _hash(_files(raw_dir, photos, beside, tables))}
         done = _done(folder, hashes)
         if done:
             if done.meta["split"] != split:
@@ -209,7 +213,14 @@ def _split_again(done: store.FaceStore, split: dict) -> None:
 
 def _divide(rows: list[dict], split: dict) -> list[dict]:
     """Give the rows of index.csv their splits."""
-    for row, name in zip(rows, choose_splits([row["file"] for row in rows], **split), strict=True):
+    shares = {key: value for key, value in split.items() if key != "group"}
+    groups = None
+    if column := split.get("group"):
+        if any(column not in row for row in rows):
+            known = ", ".join(_columns(rows))
+            raise InputError(f"data.split.group={column} is no column that data.attributes gives; there are {known}")
+        groups = [row[column] for row in rows]
+    for row, name in zip(rows, choose_splits([row["file"] for row in rows], groups=groups, **shares), strict=True):
         row["split"] = name
     return rows
 
@@ -228,17 +239,15 @@ def _done(folder: Path, hashes: dict) -> store.FaceStore | None:
     return None
 
 
-def _files(raw_dir: Path, photos: list[Path], beside: list[Callable[[Path], Path]]) -> Iterator[tuple]:
-    """Name, size and time of each photo and of the files beside it that the faces depend on."""
-    for photo in photos:
-        for file in (photo, *(name(photo) for name in beside)):
-            with suppress(OSError):
-                status = os.stat(file)
-                yield (
-                    file.relative_to(raw_dir).as_posix(),
-                    status.st_size,
-                    status.st_mtime_ns,
-                )
+def _files(
+    raw_dir: Path, photos: list[Path], beside: list[Callable[[Path], Path]], tables: list[Path]
+) -> Iterator[tuple]:
+    """Name, size and time of each photo, of the files beside it that the faces depend on, and of those for all."""
+    each = (file for photo in photos for file in (photo, *(name(photo) for name in beside)))
+    for file in chain(each, tables):
+        with suppress(OSError):
+            status = os.stat(file)
+            yield str(file).removeprefix(f"{raw_dir}{os.sep}"), status.st_size, status.st_mtime_ns
 
 
 def _hash(things: Iterable) -> str:
@@ -262,6 +271,8 @@ def _check(config: DictConfig) -> None:
             raise InputError(f"data.{key} must be one of {', '.join(names)}, not {config[key]!r}")
     if config.split.get("method", "hash") not in METHODS:
         raise InputError(f"data.split.method must be one of {', '.join(METHODS)}, not {config.split.method!r}")
+    if config.split.get("group") and config.split.get("method", "hash") != "hash":
+        raise InputError("data.split.group needs data.split.method=hash")
     if config.name in ("", "..") or Path(str(config.name)).name != str(config.name):
         raise InputError(f"data.name={config.name} must be the name of a folder, not a path; see data.processed_dir")
     workers = config.workers

@@ -13,7 +13,13 @@ METHODS = ("hash", "random")
 
 
 def choose_splits(
-    files: Sequence[str], val: float, test: float, seed: int = 0, method: str = "hash", random_state: int = 0
+    files: Sequence[str],
+    val: float,
+    test: float,
+    seed: int = 0,
+    method: str = "hash",
+    random_state: int = 0,
+    groups: Sequence[str] | None = None,
 ) -> list[str]:
     """The split of every picture: "train", "val" or "test".
 
@@ -26,12 +32,14 @@ def choose_splits(
             or go; the shares are met on average. "random": scikit-learn's `train_test_split` with `random_state`; the
             shares are met exactly, rounded up: of 20,579 pictures a test share of 0.2 are 4,116, and 16,463 are left.
         random_state: of the method "random".
+        groups: a name for each picture; pictures of one name, such as near-duplicates, come into one split (method
+            "hash").
 
     Raises:
         InputError: nothing would be left to train on.
     """
     if method == "hash":
-        return [stores.choose_split(file, val, test, seed) for file in files]
+        return [stores.choose_split(name, val, test, seed) for name in groups or files]
     from sklearn.model_selection import train_test_split
 
     rows = list(range(len(files)))
