@@ -14,7 +14,7 @@ CHOICES = [(group, path.stem) for group, folder in GROUPS.items() for path in so
 def test_every_choice_composes_and_instantiates(group, choice, composed, tmp_path):
     import torch
 
-    from vae.models.trainable import build_trainable
+    from vae.models.training import build_trainable
 
     options = [f"{group}={choice}", f"run_dir={tmp_path}"]
     if choice == "folder":

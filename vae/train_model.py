@@ -49,8 +49,7 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     from vae import tracking
     from vae.data.datamodule import FaceDataModule
     from vae.data.make_dataset import make_dataset
-    from vae.models.trainable import build_trainable
-    from vae.models.training import make_callbacks, precision, told_if_out_of_memory
+    from vae.models.training import build_trainable, make_callbacks, precision, told_if_out_of_memory
     from vae.runs import STATE, name_started
 
     quiet()

@@ -48,14 +48,19 @@ class GaussianMixture(Sampler):
     Args:
         prior: p(z).
         n_components: Gaussians at the most; a component wants ten codes or more, few codes get fewer.
+        shrinkage: how far every covariance is drawn to the mean of all, in [0, 1]; 1 gives all the same. Few codes in
+            many dimensions want some of it (Friedman 1989, eq. 9).
         seed: of the fit.
     """
 
-    def __init__(self, prior: nn.Module, n_components: int = 20, seed: int = 0) -> None:
+    def __init__(self, prior: nn.Module, n_components: int = 10, shrinkage: float = 0.2, seed: int = 0) -> None:
         super().__init__(prior)
         if n_components < 1:
             raise InputError(f"sampler.n_components must be at least 1, not {n_components}")
+        if not 0 <= shrinkage <= 1:
+            raise InputError(f"sampler.shrinkage must be in [0, 1], not {shrinkage}")
         self.n_components = n_components
+        self.shrinkage = shrinkage
         self.seed = seed
         size = torch.Size(self.shape).numel()
         self.register_buffer("weights", torch.zeros(n_components))
@@ -71,9 +76,11 @@ class GaussianMixture(Sampler):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             fit = Fit(components, reg_covar=1e-4, max_iter=50, random_state=self.seed).fit(codes.numpy())
-        self.weights.zero_()[:components] = torch.from_numpy(fit.weights_)
+        weights, covariances = torch.from_numpy(fit.weights_), torch.from_numpy(fit.covariances_)
+        covariances = covariances.lerp(torch.einsum("k,kij->ij", weights, covariances), self.shrinkage)
+        self.weights.zero_()[:components] = weights
         self.means.zero_()[:components] = torch.from_numpy(fit.means_)
-        self.cholesky.zero_()[:components] = torch.linalg.cholesky(torch.from_numpy(fit.covariances_))
+        self.cholesky.zero_()[:components] = torch.linalg.cholesky(covariances)
 
     def sample(self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
         if not self.weights.any():

@@ -28,6 +28,7 @@ from vae.models.trusted import read_config
 
 CONFIG, CODES, MODEL = "config.yaml", "codes.safetensors", "model.safetensors"
 PARTS = ("data", "model", "likelihood", "regularizer", "sampler")
+MODULES = ("encoder", "decoder", "likelihood", "regularizer", "prior", "sampler")  # of a `VAE`; the rest only trains
 BESIDE = 1 << 26  # bytes that a model may hold beside its weights, such as the masks of a loss
 # What the rest of the program reads from the node `data`.
 DATA = {
@@ -53,7 +54,11 @@ def export(model: VAE, config: DictConfig, codes: Tensor, folder: Path | str) ->
             and the new ones come last, so files of two trainings never stand together as a model.
     """
     folder = Path(folder)
-    weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+    weights = {
+        name: value.cpu().contiguous()
+        for name, value in model.state_dict().items()
+        if name.partition(".")[0] in MODULES
+    }
     parts = OmegaConf.masked_copy(config, [key for key in config if key in PARTS])
     others = {CONFIG: OmegaConf.to_yaml(parts, resolve=True).encode(), CODES: save({"codes": codes.contiguous()})}
     checksums = {MODEL: fingerprint(weights)} | {name: checksum(content) for name, content in others.items()}

@@ -5,9 +5,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
 from kornia.metrics import ssim
-from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Timer
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -15,7 +13,7 @@ from torchmetrics import Metric
 from vae.errors import InputError
 from vae.metrics import ActiveUnits, Mean
 from vae.models.likelihoods import bits_per_dim
-from vae.models.model import VAE, parts
+from vae.models.model import VAE
 
 
 class TrainableVAE(VAE, pl.LightningModule):
@@ -131,7 +129,9 @@ class TrainableVAE(VAE, pl.LightningModule):
         _restore(self.active_units["train_"], checkpoint.get("active_units", {}))
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer(self.parameters())
+        return self._scheduled(self.make_optimizer(self.parameters()))
+
+    def _scheduled(self, optimizer: torch.optim.Optimizer) -> Any:
         if self.make_scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer, self.progress)}
@@ -141,17 +141,3 @@ def _restore(metric: Metric, state: dict[str, Tensor]) -> Metric:
     for name, value in state.items():
         setattr(metric, name, value.to(metric.device))
     return metric
-
-
-def build_trainable(config: DictConfig) -> TrainableVAE:
-    """The model that a configuration describes, with its nodes `optimizer` and `scheduler`.
-
-    Raises:
-        InputError: an option is out of its range.
-    """
-    optimizer, scheduler = instantiate(config.optimizer), instantiate(config.scheduler) or None
-    try:
-        optimizer([nn.Parameter(torch.zeros(1))])  # now, not after the data has been made
-    except (TypeError, ValueError) as error:
-        raise InputError(f"optimizer: {error}") from None
-    return TrainableVAE(optimizer=optimizer, scheduler=scheduler, **parts(config))

@@ -1,4 +1,4 @@
-"""What a training needs beside the model: averaged weights, a clean stop, the right precision."""
+"""What a training is made of: the model with its losses, averaged weights, a clean stop, the right precision."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -10,9 +10,29 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities import rank_zero_info
-from torch import Tensor
+from torch import Tensor, nn
 
-from vae.errors import EnvironmentProblem
+from vae.errors import EnvironmentProblem, InputError
+from vae.models.model import parts
+from vae.models.sharpening import SharpenedVAE
+from vae.models.trainable import TrainableVAE
+
+
+def build_trainable(config: DictConfig) -> TrainableVAE:
+    """The model that a configuration describes, with its nodes `optimizer` and `scheduler`.
+
+    Raises:
+        InputError: an option is out of its range.
+    """
+    optimizer, scheduler = instantiate(config.optimizer), instantiate(config.scheduler) or None
+    sharpening = instantiate(config.sharpening) or None
+    try:
+        optimizer([nn.Parameter(torch.zeros(1))])  # now, not after the data has been made
+    except (TypeError, ValueError) as error:
+        raise InputError(f"optimizer: {error}") from None
+    if sharpening:
+        return SharpenedVAE(sharpening, optimizer=optimizer, scheduler=scheduler, **parts(config))
+    return TrainableVAE(optimizer=optimizer, scheduler=scheduler, **parts(config))
 
 
 def ema(decay: float = 0.999) -> Callable[[list[Tensor], list[Tensor], int], None]:
