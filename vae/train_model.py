@@ -107,7 +107,7 @@ def finish(config: DictConfig, model, datamodule) -> Path:
     """
     from vae.errors import InputError
     from vae.models.serialization import export
-    from vae.runs import link
+    from vae.runs import LATEST, link
     from vae.visualization.figures import RunFigures, draw
     from vae.visualization.report import draw_and_write
 
@@ -120,7 +120,7 @@ def finish(config: DictConfig, model, datamodule) -> Path:
         names = ("samples", "reconstructions", "interpolation", "curves")
         draw(RunFigures(folder, model, datamodule, figures, wanted=[]), names)
     if config.latest and not config.trainer.get("fast_dev_run"):
-        link(folder, Path("models/latest"))
+        link(folder, LATEST)
     page = None
     if config.report:
         try:
