@@ -15,8 +15,8 @@ typed    = $(if $(filter command,$(origin $(1))),$(call quote,$(1)=$(value $(1))
 OPTIONS := $(foreach name,$(sort $(filter-out PYTHON VENV ARGS,$(.VARIABLES))),$(call typed,$(name)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data detector train sweep compare predict evaluate figures report reproduce check app bench \
-	test lint format docs docs-serve docs-images requirements clean
+.PHONY: help setup demo data detector train sweep compare predict export evaluate figures report reproduce check app \
+	bench test lint format docs docs-serve docs-images requirements clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ compare: $(STAMP) ## runs side by side: make compare runs=models/sweeps/DATE
 
 predict: $(STAMP) ## new cats from the latest run: make predict num_images=64 seed=7
 	@$(RUN) vae.predict_model $(OPTIONS)
+
+export: $(STAMP) ## a folder to hand on, with a model card: make export run=models/latest to=FOLDER
+	@$(RUN) vae.export_model $(OPTIONS)
 
 evaluate: $(STAMP) ## measure a run beside PCA and real pictures: make evaluate run=models/latest
 	@$(RUN) vae.evaluate_model $(OPTIONS)

@@ -13,6 +13,7 @@ from vae.errors import EnvironmentProblem, InputError
 
 TRAIN, DATA, DETECTOR = "vae.train_model", "vae.data.make_dataset", "vae.data.detect"
 PREDICT, EVALUATE, COMPARE = "vae.predict_model", "vae.evaluate_model", "vae.compare_runs"
+EXPORT = "vae.export_model"
 FIGURES, REPORT, APP = "vae.visualization.visualize", "vae.visualization.report", "vae.visualization.app"
 
 # What is typed, and what the one line must name.
@@ -58,6 +59,8 @@ MISTAKES = [
     (TRAIN, "run_dir=file", "file is a file"),
     (TRAIN, "resume=file", "file is a file"),
     (TRAIN, "ckpt_path=nowhere.ckpt", "nowhere.ckpt"),
+    (TRAIN, "init_from=nowhere", "nowhere"),
+    (TRAIN, "init_from=file", "file"),
     (TRAIN, "ckpt_path=file", "no checkpoint that can be read"),
     (TRAIN, "data.image_size=70", "data.image_size"),
     (TRAIN, "data.batch_size=0", "data.batch_size"),
@@ -76,11 +79,15 @@ MISTAKES = [
     (DATA, "annotate=x", "annotate must be true or false"),
     (PREDICT, "run=nowhere", "nowhere"),
     (PREDICT, "run=empty", "make train"),
-    (PREDICT, "run=null", "run must be a word"),
     (PREDICT, "mode=dream", "interpolate"),
     (PREDICT, "num_images=2.5", "num_images"),
     (PREDICT, "sampler=dice", "gmm"),
+    (EXPORT, "run=nowhere to=new", "nowhere"),
+    (EXPORT, "run=empty", "to"),
+    (EXPORT, "to=new codes=many", "codes must be a number"),
+    (EXPORT, "to=new num_images=1.5", "num_images"),
     (EVALUATE, "run=nowhere", "nowhere"),
+    (EVALUATE, "run=null", "run must be a word"),
     (EVALUATE, "num_samples=1", "num_samples"),
     (EVALUATE, "importance_samples=x", "importance_samples"),
     (COMPARE, "runs=nowhere", "nowhere"),

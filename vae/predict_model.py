@@ -19,8 +19,9 @@ def predict(config: DictConfig) -> list[Path]:
     if config.mode not in modes:
         raise InputError(f"mode must be one of {', '.join(modes)}, not {config.mode!r}")
     from vae.models.serialization import load
+    from vae.runs import chosen_run
 
-    model = load(config.run, sampler=config.get("sampler"))
+    model = load(chosen_run(config.run), sampler=config.get("sampler"))
     return modes[config.mode](model, config, Path(config.out).expanduser())
 
 

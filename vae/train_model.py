@@ -7,6 +7,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from vae.cli import command
 
+TAKEN_OVER = ("model", "likelihood", "data.image_size")  # from the model that a training starts from
+
 # What a training needs is imported in the functions, so that a mistake in an option is told at once.
 
 
@@ -24,6 +26,8 @@ def train(config: DictConfig) -> dict[str, float]:
 
     from vae import runs
 
+    if config.init_from:
+        take_over(config)
     with runs.held(config) as folder:
         runs.begin(config, folder)
         if config.resume and runs.is_complete(result := runs.read_result(folder)):
@@ -65,6 +69,8 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
         prepare=partial(make_dataset, data),
     )
     model = build_trainable(config)
+    if config.init_from:
+        start_from(model, config.init_from)
     if config.channels_last:
         model.to(memory_format=torch.channels_last)
     if config.compile:
@@ -98,6 +104,46 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     return measures
 
 
+def take_over(config: DictConfig) -> None:
+    """Give a configuration the network of the model that its training starts from, `init_from`.
+
+    Raises:
+        InputError: there is no such model, another one was asked for by name, or `ckpt_path` is given, too.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    from vae.errors import InputError
+    from vae.models.serialization import CONFIG
+    from vae.models.trusted import read_config
+
+    source = Path(config.init_from).expanduser()
+    if config.ckpt_path:
+        raise InputError("init_from starts from weights alone, ckpt_path from a whole state: give one of them")
+    if not (source / CONFIG).is_file():
+        raise InputError(f"init_from={config.init_from} holds no trained model: name a run folder, or models/cats64")
+    theirs = read_config(source / CONFIG)
+    before = config.copy()
+    for node in TAKEN_OVER:
+        value = OmegaConf.select(theirs, node)
+        if value is None:
+            raise InputError(f"{source / CONFIG} has no {node}: name another model")
+        OmegaConf.update(config, node, value, merge=False)
+    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    for name in (option.lstrip("+~").partition("=")[0] for option in typed):
+        then, now = (OmegaConf.select(node, name) for node in (before, config))
+        if name.startswith(TAKEN_OVER) and then != now:
+            raise InputError(f"init_from={config.init_from}: that model has another {name}: leave {name} away")
+
+
+def start_from(model, init_from: str) -> None:
+    """Give a model the weights of another one's encoder, decoder and likelihood."""
+    from vae.models.serialization import load
+
+    theirs = load(init_from)
+    for name in ("encoder", "decoder", "likelihood"):
+        getattr(model, name).load_state_dict(getattr(theirs, name).state_dict())
+
+
 def finish(config: DictConfig, model, datamodule) -> Path:
     """Fit the sampler, export the model, draw the figures, name this run the latest, and write its report.
 
@@ -106,7 +152,7 @@ def finish(config: DictConfig, model, datamodule) -> Path:
     """
     from vae.errors import InputError
     from vae.models.serialization import export
-    from vae.runs import link
+    from vae.runs import LATEST, link
     from vae.visualization.figures import RunFigures, draw
     from vae.visualization.report import draw_and_write
 
@@ -119,7 +165,7 @@ def finish(config: DictConfig, model, datamodule) -> Path:
         names = ("samples", "reconstructions", "interpolation", "curves")
         draw(RunFigures(folder, model, datamodule, figures, wanted=[]), names)
     if config.latest and not config.trainer.get("fast_dev_run"):
-        link(folder, Path("models/latest"))
+        link(folder, LATEST)
     page = None
     if config.report:
         try:

@@ -43,7 +43,7 @@ DATA = {
 }
 
 
-def export(model: VAE, config: DictConfig, codes: Tensor, folder: Path | str) -> None:
+def export(model: VAE, config: DictConfig, codes: Tensor, folder: Path | str, half: bool = False) -> None:
     """Write a model, its configuration and the codes of its training set into a run folder.
 
     Args:
@@ -52,21 +52,27 @@ def export(model: VAE, config: DictConfig, codes: Tensor, folder: Path | str) ->
         codes: `(N, *latent)`, see `VAE.codes`.
         folder: where to; the three files appear whole or not at all. The old weights go before the other two change
             and the new ones come last, so files of two trainings never stand together as a model.
+        half: keep weights and codes as float16, in half the bytes; `load` makes float32 of them again.
     """
     folder = Path(folder)
-    weights = {
-        name: value.cpu().contiguous()
-        for name, value in model.state_dict().items()
-        if name.partition(".")[0] in MODULES
-    }
+    shorter = _half if half else lambda value: value
+    state = {name: value for name, value in model.state_dict().items() if name.partition(".")[0] in MODULES}
+    weights = {name: shorter(value.cpu().contiguous()) for name, value in state.items()}
     parts = OmegaConf.masked_copy(config, [key for key in config if key in PARTS])
-    others = {CONFIG: OmegaConf.to_yaml(parts, resolve=True).encode(), CODES: save({"codes": codes.contiguous()})}
+    known = {"codes": shorter(codes.contiguous())}
+    others = {CONFIG: OmegaConf.to_yaml(parts, resolve=True).encode(), CODES: save(known)}
     checksums = {MODEL: fingerprint(weights)} | {name: checksum(content) for name, content in others.items()}
     files = {MODEL: save(weights, metadata={"checksums": json.dumps(checksums)})} | others
     with ExitStack() as stack:
         for name, content in files.items():
             stack.enter_context(whole(folder / name)).write_bytes(content)
         (folder / MODEL).unlink(missing_ok=True)  # the stack puts the last in its place first
+
+
+def _half(value: Tensor) -> Tensor:
+    """Real numbers as float16, unless one of them is too large for it."""
+    half = value.half() if value.is_floating_point() else value
+    return half if half.isfinite().all() else value
 
 
 def fingerprint(tensors: dict[str, Tensor]) -> str:
@@ -132,16 +138,16 @@ def load(run: Path | str, sampler: DictConfig | None = None) -> VAE:
 
 
 def load_codes(run: Path | str) -> Tensor:
-    """The codes of a run's training set, `(N, *latent)`, see `VAE.codes`.
+    """The codes of a run's training set, `(N, *latent)` float32, see `VAE.codes`.
 
     Raises:
         InputError: the run holds none, or they cannot be read.
     """
     path = Path(run).expanduser() / CODES
     codes = _read(path).get("codes", torch.empty(0))
-    if not (codes.ndim > 1 and len(codes) and codes.is_floating_point() and codes.isfinite().all()):
+    if not (codes.ndim > 1 and len(codes) and codes.is_floating_point() and codes.float().isfinite().all()):
         raise InputError(f"{path} holds no codes of a training set: train the run again, or take another one")
-    return codes
+    return codes.float()
 
 
 def _check(config: DictConfig, folder: Path) -> None:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from vae.cli import command
 from vae.errors import EnvironmentProblem, InputError
 from vae.options import CONFIGS
+from vae.runs import chosen_run
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -132,7 +133,7 @@ def serve(config: DictConfig) -> None:
     from vae.visualization.studio import Studio
 
     torch.set_num_threads(1)  # a cat is too small to share; threads that wait for each other cost more
-    studio = Studio(config.run, samplers())
+    studio = Studio(chosen_run(config.run), samplers())
     with listening(config.host, config.port) as sock, tempfile.TemporaryDirectory(prefix="vae-cats-") as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads  # what is uploaded lies here until it has been read
         import uvicorn
@@ -149,7 +150,7 @@ def serve(config: DictConfig) -> None:
 
             app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
         shown = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host
-        print(f"The cats are at http://{shown}:{config.port}, drawn by {config.run}. Ctrl-C ends it.", flush=True)
+        print(f"The cats are at http://{shown}:{config.port}, drawn by {studio.run}. Ctrl-C ends it.", flush=True)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
         server.run(sockets=[sock])
 

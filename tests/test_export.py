@@ -1,0 +1,219 @@
+"""make export: the folder that is handed on, and the model in the box that draws where there is no run yet."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from safetensors import safe_open
+
+import vae
+from tests.conftest import TINY
+from vae.errors import InputError
+from vae.export_model import export_model, thinned
+from vae.models.serialization import check, load, load_codes
+from vae.predict_model import predict
+from vae.runs import chosen_run
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def changed(path: Path, **values) -> None:
+    config = OmegaConf.load(path)
+    for name, value in values.items():
+        config[name] = value
+    path.write_text(OmegaConf.to_yaml(config))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, composed, drawn) -> Path:
+    """A short training, with the records of one that was typed."""
+    folder = tmp_path_factory.mktemp("models") / "run"
+    options = [*TINY, *drawn, "trainer.max_epochs=2", "trainer.accelerator=cpu", "logger=none", "latest=false"]
+    vae.train(composed("train", *options, f"run_dir={folder}"))
+    typed = ["model.channels=[8,16]", *drawn, f"run_dir={folder}", "data.split.copy_to=~/me", "resume=latest"]
+    changed(folder / "environment.yaml", command=typed)
+    return folder
+
+
+@pytest.fixture
+def exported(run, composed):
+    """`exported("to=other")` → the folder; to `box` unless told otherwise."""
+
+    def make(*options: str) -> Path:
+        return export_model(composed("export", f"run={run}", "to=box", *options))
+
+    return make
+
+
+def test_half_the_bytes_and_nearly_the_same_cats(run, exported):
+    box = exported()
+    assert (box / "model.safetensors").stat().st_size < 0.6 * (run / "model.safetensors").stat().st_size
+    with safe_open(box / "model.safetensors", "pt") as file:
+        kinds = {file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118
+    assert kinds == {torch.float16, torch.int64}
+    before, after = load(run), load(box)
+    assert all(value.dtype != torch.float16 for value in after.state_dict().values())
+    assert load_codes(box).dtype == torch.float32
+    assert torch.allclose(load_codes(box), load_codes(run), atol=1e-2)
+    difference = (before.sample(16, seed=3) - after.sample(16, seed=3)).abs()
+    assert difference.mean() < 1 / 255 and difference.max() > 0
+    assert Image.open(box / "figures" / "samples.png").size[0] > 16
+
+
+def test_its_checksums_are_those_of_the_smaller_files(exported):
+    box = exported()
+    assert check(box) == []
+    content = bytearray((box / "model.safetensors").read_bytes())
+    content[-5] ^= 4
+    (box / "model.safetensors").write_bytes(content)
+    assert len(check(box)) == 1
+
+
+def test_numbers_too_large_for_half_precision_stay_whole(run, composed, exported):
+    from vae.models.serialization import export
+
+    model = load(run)
+    model.sampler.means[0, 0] = 1e6
+    export(model, model.config, load_codes(run), "large", half=True)
+    assert load("large").sampler.means[0, 0] == 1e6
+
+
+def test_another_sampler_can_be_fitted_to_its_codes(exported, composed):
+    gmm = composed("predict", "sampler=gmm", "sampler.n_components=2").sampler
+    assert load(exported(), gmm).sampler.weights.shape == (2,)
+
+
+def test_nothing_tells_of_the_machine(run, drawn, exported):
+    (run / "metrics.json").write_text(json.dumps({"run": "run", "sampler": "gmm", "psnr": 12.5}))
+    box = exported()
+    (run / "metrics.json").unlink()
+    places = {str(run.parent), *(option.partition("=")[2] for option in drawn if "/" in option)}
+    for path in (path for path in box.rglob("*") if path.is_file()):
+        for place in (*places, str(Path.home()), str(ROOT)):
+            assert place.encode() not in path.read_bytes(), (path, place)
+
+
+def test_the_card_has_the_facts(run, exported):
+    (run / "metrics.json").write_text(json.dumps({"run": "run", "sampler": "gmm", "psnr": 12.5}))
+    text = (exported("licence=CC BY 4.0", "num_images=5", "seed=2") / "README.md").read_text()
+    codes = len(load_codes(run))
+    assert f"\n{codes // 2} pictures of the data set drawn, each of them also mirrored" in text
+    assert "pictures: CC BY 4.0." in text and "first 5 new pictures of seed 2" in text
+    assert "make train 'model.channels=[8,16]' data.raw_dir=FOLDER data.processed_dir=FOLDER" in text
+    assert "data.split.copy_to=FOLDER" in text and "run_dir" not in text and "resume" not in text
+    assert "PSNR, dB ↑" in text and "12.50" in text
+    (run / "metrics.json").unlink()
+    text = (exported() / "README.md").read_text()
+    assert "pictures: not known." in text and "not been measured" in text and "{{" not in text
+
+
+def test_the_card_names_the_training_before(run, exported, tmp_path):
+    first = tmp_path / "first"
+    first.mkdir()
+    (first / "environment.yaml").write_text("command: [seed=5]")
+    second = shutil.copytree(run, tmp_path / "second")
+    changed(second / "options.yaml", init_from=str(first))
+    text = (exported(f"run={second}") / "README.md").read_text()
+    assert "\nmake train seed=5\nmake train 'model.channels" in text
+
+
+def test_hostile_words_stay_words(run, exported, tmp_path):
+    evil = shutil.copytree(run, tmp_path / "evil")
+    data = OmegaConf.load(evil / "config.yaml").data
+    data.name = "<img src=x>|![a](http://b)\n# c" + "d" * 1000
+    changed(evil / "config.yaml", data=data)
+    changed(evil / "environment.yaml", command=["a=```\n<b>"], processor="<i>")
+    measures = {"run": "r", "psnr": 1.0, "notes": ["<script>", "![x](http://y)"]}
+    (evil / "metrics.json").write_text(json.dumps(measures))
+    text = (exported(f"run={evil}") / "README.md").read_text()
+    assert "\n# c" not in text and "d" * 400 not in text and text.count("```") == 2
+    for bad in ("<b>", "<script>", "[a](", "[x](", "|![a"):
+        assert bad not in text
+    assert all(text[text.index(bad) - 1] == "\\" for bad in ("<img", "<i"))
+
+
+def test_measures_that_are_none(run, exported, tmp_path):
+    odd = shutil.copytree(run, tmp_path / "odd")
+    (odd / "metrics.json").write_text('{"psnr": "much"}')
+    with pytest.raises(InputError, match=r"metrics\.json holds no measures"):
+        exported(f"run={odd}")
+
+
+@pytest.mark.parametrize(
+    ("option", "word"),
+    [("run=nowhere", "nowhere"), ("codes=0", "codes"), ("codes=-1", "codes"), ("num_images=0", "num_images")],
+)
+def test_mistakes(exported, option, word):
+    with pytest.raises(InputError, match=word):
+        exported(option)
+
+
+def test_a_training_is_not_replaced(run, exported):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="holds a training"):
+        exported(f"to={run}")
+    box = exported()
+    with pytest.raises(InputError, match="name another folder"):
+        exported(f"run={box}", f"to={box}")
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def test_an_exported_model_can_be_exported(exported):
+    again = exported(f"run={exported()}", "to=again")
+    assert torch.equal(load(again).sample(4, seed=1), load("box").sample(4, seed=1))
+    assert "no records" in (again / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("most", "left"), [(10**6, 100), (8 * 100, 100), (8 * 40, 40), (1, 2)])
+def test_thinned_codes_are_evenly_spread(most, left):
+    codes = torch.arange(400.0).view(100, 4)
+    kept = thinned(codes, most)
+    assert len(kept) == left
+    assert torch.equal(kept[0], codes[0]) and torch.equal(kept[-1], codes[-1])
+    steps = kept[:, 0].diff() / 4
+    assert steps.max() - steps.min() <= 1
+
+
+def test_the_box_draws_where_there_is_no_run(run, exported, composed, capsys):
+    assert chosen_run(None) == Path("models/latest")  # neither: loading says what to do
+    box = exported("to=models/cats64")
+    capsys.readouterr()
+    written = predict(composed("predict", "num_images=2", "seed=3", "out=a"))
+    assert capsys.readouterr().out.count("\n") == 1
+    of_the_box = predict(composed("predict", f"run={box}", "num_images=2", "seed=3", "out=b"))
+    assert [path.read_bytes() for path in written] == [path.read_bytes() for path in of_the_box]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_run_of_ones_own_and_a_run_that_is_named_come_first(run, exported, composed, capsys):
+    exported("to=models/cats64")
+    Path("models/latest").symlink_to(run)
+    assert chosen_run(None) == Path("models/latest") and chosen_run("models/cats64") == Path("models/cats64")
+    with pytest.raises(InputError, match="nowhere"):
+        predict(composed("predict", "run=nowhere"))
+    Path("models/latest").unlink()
+    Path("models/latest").symlink_to("gone")
+    assert chosen_run(None) == Path("models/cats64")
+    with pytest.raises(InputError, match="models/latest"):
+        predict(composed("predict", "run=models/latest"))
+
+
+def test_git_takes_the_box_and_no_run():
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no repository")
+
+    def ignored(name: str) -> bool:
+        return subprocess.run(["git", "check-ignore", "--no-index", "-q", name], cwd=ROOT).returncode == 0
+
+    assert not ignored("models/cats64/model.safetensors") and not ignored("models/cats64/figures/samples.png")
+    assert ignored("models/runs/a/model.safetensors") and ignored("models/latest")

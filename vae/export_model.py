@@ -1,0 +1,80 @@
+"""make export: a trained model as a small folder to hand on: weights, sampler, a sheet of cats and a model card.
+
+| file | holds |
+|---|---|
+| `model.safetensors`, `config.yaml` | the model with its fitted sampler, as float16; no folder of this machine |
+| `codes.safetensors` | codes of the training set, as float16, for sliders and other samplers |
+| `figures/samples.png` | the first cats of a seed, not chosen |
+| `metrics.json` | the measures, if the run has been evaluated |
+| `README.md` | the model card: from what, how, how good, what for, what not for; written last |
+"""
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from vae.cli import command
+from vae.errors import InputError
+
+
+def export_model(config: DictConfig) -> Path:
+    """Write the model of `config.run` into the folder `config.to`, and return that.
+
+    Raises:
+        InputError: an option is out of its range, there is no such model, or `to` holds a training.
+    """
+    from vae.files import whole
+    from vae.models.serialization import export, load, load_codes
+    from vae.runs import OPTIONS
+    from vae.untrusted import read_text
+    from vae.visualization.card import METRICS, card
+    from vae.visualization.pictures import save_grid
+
+    if config.codes <= 0:
+        raise InputError(f"codes must be more than 0 megabytes, not {config.codes}")
+    run, to = Path(config.run).expanduser(), Path(config.to).expanduser()
+    if (to / OPTIONS).exists() or to.resolve() == run.resolve():
+        raise InputError(f"to={to} holds a training, which an exported model would replace: name another folder")
+    model, codes = load(run), load_codes(run)
+    export(model, shareable(model.config), thinned(codes, int(config.codes * 1e6)), to, half=True)
+    save_grid(load(to).sample(config.num_images, config.seed), to / "figures" / "samples.png")
+    if (run / METRICS).is_file():
+        with whole(to / METRICS) as path:
+            path.write_text(read_text(run / METRICS), encoding="utf-8")
+    text = card(run, to, training_codes=len(codes), licence=config.licence, cats=(config.num_images, config.seed))
+    with whole(to / "README.md") as path:
+        path.write_text(text, encoding="utf-8")
+    return to
+
+
+def shareable(config: DictConfig) -> DictConfig:
+    """The configuration of a model without what belongs to the machine that it was trained on.
+
+    Of the node `data` remains what a model needs to read pictures, with the folders where `make data` puts them.
+    """
+    from vae.models.serialization import DATA
+
+    config = OmegaConf.create(OmegaConf.to_container(config))
+    data = {name: config.data[name] for name in DATA}
+    config.data = data | {"raw_dir": f"data/raw/{Path(data['name']).name}", "processed_dir": "data/processed"}
+    return config
+
+
+def thinned(codes, most: int):
+    """Codes `(N, *latent)`, of which, as float16, `most` bytes remain: evenly spread ones, two or more."""
+    import torch
+
+    count = max(2, min(len(codes), most // (2 * codes[0].numel())))
+    return codes if count >= len(codes) else codes[torch.linspace(0, len(codes) - 1, count).round().long()]
+
+
+@command("export")
+def main(config: DictConfig) -> None:
+    from vae.visualization.card import sizes
+
+    to = export_model(config)
+    print(f"The model is in {to} ({', '.join(sizes(to))}); look at {to / 'README.md'} before you hand it on.")
+
+
+if __name__ == "__main__":
+    main()
