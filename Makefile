@@ -15,7 +15,7 @@ typed    = $(if $(filter command,$(origin $(1))),$(call quote,$(1)=$(value $(1))
 OPTIONS := $(foreach name,$(sort $(filter-out PYTHON VENV ARGS,$(.VARIABLES))),$(call typed,$(name)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data detector train sweep compare predict export evaluate figures report reproduce check app \
+.PHONY: help setup demo data detector train sharpen sweep compare predict export evaluate figures report reproduce check app \
 	bench test lint format docs docs-serve docs-images requirements clean
 
 help: ## this list
@@ -47,6 +47,9 @@ detector: $(STAMP) ## how well data.align=detect finds faces: make detector phot
 
 train: $(STAMP) ## train a model: make train data=cats model.latent_dim=64 regularizer.beta=4
 	@$(RUN) vae.train_model $(OPTIONS)
+
+sharpen: $(STAMP) ## a second stage, in which a run learns fine texture: make sharpen init_from=models/latest
+	@$(RUN) vae.train_model experiment=sharpen init_from=models/latest $(OPTIONS)
 
 sweep: $(STAMP) ## train every combination: make sweep regularizer.beta=1,2,4 optimizer=adam,sgd
 	@$(RUN) vae.train_model --multirun $(OPTIONS)

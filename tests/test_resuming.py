@@ -86,6 +86,20 @@ def interrupt(monkeypatch):
     yield arrange
 
 
+def test_a_sharpening_that_is_asked_to_end_goes_on(options, composed, whole, interrupt, monkeypatch, tmp_path):
+    critic = ["experiment=sharpen", "sharpening.critic.channels=[8,16,32]", "sharpening.side=4"]
+    sharpen = [*options, *critic, f"init_from={whole}", "sampler=gmm"]
+    train(composed("train", *sharpen, f"run_dir={tmp_path / 'whole'}"))
+    with monkeypatch.context():
+        interrupt(4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit):
+            train(composed("train", *sharpen, f"run_dir={tmp_path / 'run'}"))
+    monkeypatch.undo()
+    os.chdir(tmp_path)
+    train(composed("train", *sharpen, f"run_dir={tmp_path / 'run'}", f"resume={tmp_path / 'run'}"))
+    assert same(tmp_path / "whole", tmp_path / "run")
+
+
 def test_ten_kills(tmp_path):
     program = [sys.executable, ROOT / "benchmarks" / "kills.py", "10", tmp_path]
     done = subprocess.run(program, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})

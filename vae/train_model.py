@@ -25,9 +25,12 @@ def train(config: DictConfig) -> dict[str, float]:
     import time
 
     from vae import runs
+    from vae.errors import InputError
 
     if config.init_from:
         take_over(config)
+    elif config.sharpening:
+        raise InputError("sharpening needs a trained model: name it, init_from=models/latest")
     with runs.held(config) as folder:
         runs.begin(config, folder)
         if config.resume and runs.is_complete(result := runs.read_result(folder)):
@@ -105,7 +108,8 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
 
 
 def take_over(config: DictConfig) -> None:
-    """Give a configuration the network of the model that its training starts from, `init_from`.
+    """Give a configuration the network of the model that its training starts from, `init_from`; where that model is
+    sharpened, its data, too.
 
     Raises:
         InputError: there is no such model, another one was asked for by name, or `ckpt_path` is given, too.
@@ -122,14 +126,19 @@ def take_over(config: DictConfig) -> None:
     if not (source / CONFIG).is_file():
         raise InputError(f"init_from={config.init_from} holds no trained model: name a run folder, or models/cats64")
     theirs = read_config(source / CONFIG)
+    config.init_from = str(source.resolve() if source.is_symlink() else source)  # models/latest will be another one
     before = config.copy()
     for node in TAKEN_OVER:
         value = OmegaConf.select(theirs, node)
         if value is None:
             raise InputError(f"{source / CONFIG} has no {node}: name another model")
         OmegaConf.update(config, node, value, merge=False)
-    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    for name in (option.lstrip("+~").partition("=")[0] for option in typed):
+    task = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    typed = [option.lstrip("+~").partition("=")[0] for option in task]
+    if config.sharpening and "data" not in typed:
+        for key in theirs.data.keys() - {"batch_size", *(name.split(".")[1] for name in typed if name[:5] == "data.")}:
+            OmegaConf.update(config.data, key, theirs.data[key], merge=False, force_add=True)
+    for name in typed:
         then, now = (OmegaConf.select(node, name) for node in (before, config))
         if name.startswith(TAKEN_OVER) and then != now:
             raise InputError(f"init_from={config.init_from}: that model has another {name}: leave {name} away")
