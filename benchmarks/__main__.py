@@ -3,6 +3,7 @@
 make bench                                    # all of them, about 20 minutes on two cores
 make bench ARGS="step data"                   # some of them
 make bench ARGS="data --photos ~/pictures"    # with photos of your own, each with its .cat file
+make bench ARGS="peers --run models/latest"   # samples beside those of other libraries' models
 """
 
 import argparse
@@ -16,7 +17,20 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.measuring import RESULTS, told, write
 
-NAMES = ("startup", "data", "memory", "step", "overhead", "predict", "sweep", "growth", "precision", "defaults", "gpu")
+NAMES = (
+    "startup",
+    "data",
+    "memory",
+    "step",
+    "overhead",
+    "predict",
+    "sweep",
+    "growth",
+    "precision",
+    "defaults",
+    "gpu",
+    "peers",
+)
 
 
 def main() -> None:
@@ -24,6 +38,10 @@ def main() -> None:
     parser.description = __doc__
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(NAMES)}; all if none is named")
     parser.add_argument("--photos", type=Path, help="photos with .cat files, for `data`; else drawn cats")
+    parser.add_argument("--run", type=Path, help="a trained run, for `peers`")
+    parser.add_argument(
+        "--minutes", type=float, default=8, help="of processor time that `peers` trains every other model"
+    )
     parser.add_argument("--rounds", type=int, help="rounds that count; each benchmark has its own number")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the JSON files go")
     parser.add_argument("--small", action="store_true", help="only see whether everything runs")
@@ -33,6 +51,8 @@ def main() -> None:
         parser.error(f"there is no benchmark {unknown[0]!r}; choose among {', '.join(NAMES)}")
     results = options.results.resolve()
     options.photos = options.photos and options.photos.expanduser().resolve()
+    options.run = options.run and options.run.expanduser().resolve()
+    options.processed = Path("data/processed").resolve()
     failed: list[str] = []
     for name in options.names or NAMES:
         begun = time.monotonic()
