@@ -82,6 +82,7 @@ MISTAKES = [
     (PREDICT, "mode=dream", "interpolate"),
     (PREDICT, "num_images=2.5", "num_images"),
     (PREDICT, "sampler=dice", "gmm"),
+    (PREDICT, "steps=few", "steps must be a whole number"),
     (EXPORT, "run=nowhere to=new", "nowhere"),
     (EXPORT, "run=empty", "to"),
     (EXPORT, "to=new codes=many", "codes must be a number"),

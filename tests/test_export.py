@@ -5,11 +5,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import vae
 from tests.conftest import TINY
@@ -206,6 +208,72 @@ def test_a_run_of_ones_own_and_a_run_that_is_named_come_first(run, exported, com
     assert chosen_run(None) == Path("models/cats64")
     with pytest.raises(InputError, match="models/latest"):
         predict(composed("predict", "run=models/latest"))
+
+
+@pytest.fixture(scope="module")
+def lit(tmp_path_factory, composed) -> Path:
+    """A model that has learnt enough of some drawn cats to know light from dark."""
+    folder = tmp_path_factory.mktemp("lit")
+    data = [f"data.raw_dir={folder / 'raw'}", f"data.processed_dir={folder / 'processed'}", "data.source.count=90"]
+    options = ["trainer.max_epochs=60", "trainer.accelerator=cpu", "logger=none", "latest=false", "optimizer.lr=3e-3"]
+    vae.train(composed("train", *TINY, *data, *options, "callbacks.figures=null", f"run_dir={folder / 'run'}"))
+    return folder / "run"
+
+
+def test_light_and_dark_get_a_name(lit, exported, capsys):
+    from vae.data.attributes import of_pictures
+    from vae.models.directions import load_directions
+    from vae.visualization.pictures import to_uint8
+    from vae.visualization.studio import Studio
+
+    box = exported(f"run={lit}", "most_directions=2")
+    told = {direction.low: direction.r2 for direction in OmegaConf.load(box / "config.yaml").directions}
+    assert len(told) <= 2 and told["darker"] > 0.3
+    directions = load_directions(box, 4)
+    place = directions.names.index("darker – lighter")
+    positions = torch.zeros(7, 4)
+    positions[:, place] = torch.linspace(-2, 2, 7)
+    light = of_pictures(to_uint8(load(box).decode(directions.latents(positions))))["light"]
+    assert (np.diff(light) > 0).all() and light[-1] - light[0] > 0.1
+    assert Studio(box).directions.names == directions.names
+    assert check(box) == []
+    again = exported(f"run={box}", "to=again")  # the data is not at hand: the names stay
+    assert load_directions(again, 4).names == directions.names
+    assert "No new names" in capsys.readouterr().out
+    assert load_directions(exported(f"run={lit}", "to=plain", "directions=null"), 4).names == [""] * 4
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("directions.0.low", "<script>alert(1)</script>"),
+        ("directions.0.high", "a" * 999),
+        ("directions.0.r2", "much"),
+        ("directions.0", 5),
+        ("directions", [{"low": "a", "high": "b", "r2": 1}] * 9),
+        ("directions", None),
+        ("directions.0.low", {"_target_": "os.system"}),
+    ],
+    ids=str,
+)
+def test_hostile_directions_are_refused(lit, exported, place, value):
+    from vae.visualization.studio import Studio
+
+    box = exported(f"run={lit}", "most_directions=1")
+    config = OmegaConf.load(box / "config.yaml")
+    OmegaConf.update(config, place, value, merge=False)
+    (box / "config.yaml").write_text(OmegaConf.to_yaml(config))
+    with pytest.raises(InputError) as refusal:
+        Studio(box).directions  # noqa: B018
+    assert "\n" not in str(refusal.value) and "config.yaml" in str(refusal.value)
+
+
+def test_directions_of_another_shape_are_refused(lit, exported):
+    box = exported(f"run={lit}", "most_directions=1")
+    tensors = load_file(box / "codes.safetensors")
+    save_file(tensors | {"directions": torch.ones(1, 5)}, box / "codes.safetensors")
+    with pytest.raises(InputError, match="other shapes"):
+        load(box)
 
 
 def test_git_takes_the_box_and_no_run():

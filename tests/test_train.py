@@ -149,10 +149,18 @@ def test_predict_reconstructs_each_picture_under_its_name(run, composed, drawn, 
 
 
 def test_predict_interpolates(run, composed, tmp_path):
-    options = [f"run={run}", "mode=interpolate", "num_images=2", "steps=5", f"out={tmp_path}"]
-    written = predict(composed("predict", *options))
-    assert [path.name for path in written] == ["000000.png", "000001.png", "grid.png", "loop.gif"]
-    assert Image.open(written[0]).size[0] == 5 * 18 + 2
+    options = [f"run={run}", "mode=interpolate", "num_images=3", "steps=5", "seed=2"]
+    written = predict(composed("predict", *options, f"out={tmp_path / 'a'}"))
+    assert [path.name for path in written] == [*(f"{i:06d}.png" for i in range(15)), "grid.png", "loop.gif"]
+    assert Image.open(tmp_path / "a" / "grid.png").size == (5 * 18 + 2, 3 * 18 + 2)
+    frames = [np.asarray(Image.open(path)).astype(int) for path in written[:15]]
+    sampled = predict(composed("predict", f"run={run}", "num_images=3", "seed=2"))
+    cats = [np.asarray(Image.open(path)) for path in sampled]
+    assert all(min(np.abs(frame - cat).max() for frame in frames) <= 1 for cat in cats[:3])  # it passes them
+    with Image.open(written[-1]) as loop:
+        assert loop.n_frames <= 15 and loop.info["loop"] == 0
+    predict(composed("predict", *options, "grid=false", f"images={tmp_path / 'a'}", f"out={tmp_path / 'b'}"))
+    assert len(list((tmp_path / "b").iterdir())) == 5 * 17  # the sheet and the loop are pictures, too
 
 
 def test_damaged_exports_are_named(run, tmp_path):

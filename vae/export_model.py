@@ -24,7 +24,7 @@ def export_model(config: DictConfig) -> Path:
         InputError: an option is out of its range, there is no such model, or `to` holds a training.
     """
     from vae.files import whole
-    from vae.models.serialization import export, load, load_codes
+    from vae.models.serialization import export, load, load_codes, load_named
     from vae.runs import OPTIONS
     from vae.untrusted import read_text
     from vae.visualization.card import METRICS, card
@@ -36,7 +36,8 @@ def export_model(config: DictConfig) -> Path:
     if (to / OPTIONS).exists() or to.resolve() == run.resolve():
         raise InputError(f"to={to} holds a training, which an exported model would replace: name another folder")
     model, codes = load(run), load_codes(run)
-    export(model, shareable(model.config), thinned(codes, int(config.codes * 1e6)), to, half=True)
+    named = named_directions(model.config, codes, config) or load_named(run)
+    export(model, shareable(model.config), thinned(codes, int(config.codes * 1e6)), to, named, half=True)
     save_grid(load(to).sample(config.num_images, config.seed), to / "figures" / "samples.png")
     if (run / METRICS).is_file():
         with whole(to / METRICS) as path:
@@ -45,6 +46,48 @@ def export_model(config: DictConfig) -> Path:
     with whole(to / "README.md") as path:
         path.write_text(text, encoding="utf-8")
     return to
+
+
+def named_directions(config: DictConfig, codes, options: DictConfig):
+    """Directions of the latent space that tell what is known of the training pictures, see `fit_named`.
+
+    Args:
+        config: that of the model.
+        codes: of its training set, `(N, *latent)`: the pictures in the order of the store, then the mirrored ones.
+        options: `directions`, `least_r2` and `most_directions`.
+
+    Returns:
+        None, and says so, where the data set is not at hand; None where no directions are wanted.
+
+    Raises:
+        InputError: a name cannot be shown.
+    """
+    import numpy as np
+
+    from vae.data.attributes import of_index, of_pictures
+    from vae.data.store import FaceStore
+    from vae.models.directions import fit_named
+
+    if options.directions is None:
+        return None
+    folder = Path(config.data.processed_dir).expanduser() / config.data.name
+    try:
+        store = FaceStore(folder)
+    except InputError:
+        print(f"No new names for directions: the data set of the model is not in {folder}.")
+        return None
+    rows = np.flatnonzero(store.split == "train")
+    if len(codes) != len(rows) * (2 if config.data.flip > 0 else 1):
+        print(f"No new names for directions: {folder} has changed since the training.")
+        return None
+    index = [store.index[row] for row in rows]
+    group = OmegaConf.select(config, "data.split.group")
+    columns = {name: values for name, values in of_index(index).items() if name != group}
+    faces = store.resized(config.data.image_size)[rows]
+    groups = [row.get(group) or place for place, row in enumerate(index)]
+    words = {str(name): tuple(ends) for name, ends in options.directions.items()}
+    attributes = columns | of_pictures(faces)
+    return fit_named(codes[: len(rows)], attributes, words, groups, options.least_r2, options.most_directions)
 
 
 def shareable(config: DictConfig) -> DictConfig:
@@ -70,9 +113,13 @@ def thinned(codes, most: int):
 
 @command("export")
 def main(config: DictConfig) -> None:
+    from vae.models.serialization import load_named
     from vae.visualization.card import sizes
 
     to = export_model(config)
+    named = load_named(to)
+    for (low, high), r2 in zip(named.ends, named.r2, strict=True) if named else ():
+        print(f"  a direction from {low} to {high}: codes tell {r2:.0%} of it")
     print(f"The model is in {to} ({', '.join(sizes(to))}); look at {to / 'README.md'} before you hand it on.")
 
 

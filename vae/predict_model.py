@@ -49,23 +49,23 @@ def sample(model, config: DictConfig, out: Path) -> list[Path]:
 
 
 def interpolate(model, config: DictConfig, out: Path) -> list[Path]:
-    """`num_images` ways from one cat to the next, each a strip; all of them as grid.png and as a loop."""
+    """A loop through `num_images` cats, `steps` frames from each to the next: 000000.png …, grid.png, loop.gif."""
     from vae.data.pictures import read_pictures
-    from vae.models.model import interpolate_latents
-    from vae.visualization.pictures import save_loop, save_strip
+    from vae.models.paths import closed_loop
+    from vae.visualization.film import save_round
+    from vae.visualization.pictures import save_grid, save_pictures
 
     if config.images:
         z = model.encode(read_pictures(config.images, model.config.data))
         if len(z) < 2:
             raise InputError(f"images={config.images} holds one picture: an interpolation needs two or more")
     else:
-        z = model.sample_latents(config.num_images + 1, config.seed, config.temperature)
-    z = interpolate_latents(z[:-1], z[1:], config.steps, config.path)
-    frames = model.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2])
-    written = [save_strip(strip, out / f"{index:06d}.png") for index, strip in enumerate(frames)]
+        z = model.sample_latents(config.num_images, config.seed, config.temperature)
+    frames = model.decode(closed_loop(z, config.steps, config.path))
+    written = save_pictures(frames, out)
     if config.grid:
-        written.append(save_strip(frames, out / "grid.png"))
-        written.append(save_loop(frames.flatten(0, 1), out / "loop.gif"))
+        written.append(save_grid(frames, out / "grid.png", columns=config.steps))
+        written.append(save_round(frames, out / "loop.gif"))
     return written
 
 

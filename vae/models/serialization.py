@@ -23,6 +23,7 @@ from torch import Tensor
 
 from vae.errors import InputError
 from vae.files import checksum, whole
+from vae.models.directions import Named, checked_word
 from vae.models.model import VAE, build
 from vae.models.trusted import read_config
 
@@ -43,7 +44,9 @@ DATA = {
 }
 
 
-def export(model: VAE, config: DictConfig, codes: Tensor, folder: Path | str, half: bool = False) -> None:
+def export(
+    model: VAE, config: DictConfig, codes: Tensor, folder: Path | str, named: Named | None = None, half: bool = False
+) -> None:
     """Write a model, its configuration and the codes of its training set into a run folder.
 
     Args:
@@ -52,6 +55,7 @@ def export(model: VAE, config: DictConfig, codes: Tensor, folder: Path | str, ha
         codes: `(N, *latent)`, see `VAE.codes`.
         folder: where to; the three files appear whole or not at all. The old weights go before the other two change
             and the new ones come last, so files of two trainings never stand together as a model.
+        named: directions with a meaning, kept with the codes, their names in `config.yaml`.
         half: keep weights and codes as float16, in half the bytes; `load` makes float32 of them again.
     """
     folder = Path(folder)
@@ -60,6 +64,10 @@ def export(model: VAE, config: DictConfig, codes: Tensor, folder: Path | str, ha
     weights = {name: shorter(value.cpu().contiguous()) for name, value in state.items()}
     parts = OmegaConf.masked_copy(config, [key for key in config if key in PARTS])
     known = {"codes": shorter(codes.contiguous())}
+    if named is not None and named.ends:
+        known["directions"] = named.filters.contiguous()
+        told = zip(named.ends, named.r2, strict=True)
+        parts.directions = [{"low": low, "high": high, "r2": round(r2, 3)} for (low, high), r2 in told]
     others = {CONFIG: OmegaConf.to_yaml(parts, resolve=True).encode(), CODES: save(known)}
     checksums = {MODEL: fingerprint(weights)} | {name: checksum(content) for name, content in others.items()}
     files = {MODEL: save(weights, metadata={"checksums": json.dumps(checksums)})} | others
@@ -150,6 +158,25 @@ def load_codes(run: Path | str) -> Tensor:
     return codes.float()
 
 
+def load_named(run: Path | str) -> Named | None:
+    """The directions with a meaning that a model was exported with; None where it has none.
+
+    Raises:
+        InputError: they cannot be read, or have names that cannot be shown.
+    """
+    folder = Path(run).expanduser()
+    told = read_config(folder / CONFIG).get("directions")
+    filters = _read(folder / CODES).get("directions")
+    if told is None and filters is None:
+        return None
+    with _described_by(folder / CONFIG):
+        ends = [(checked_word(direction.low), checked_word(direction.high)) for direction in told]
+        r2 = [float(direction.r2) for direction in told]
+        if filters is None or len(filters) != len(ends) or not filters.float().isfinite().all():
+            raise InputError(f"its directions are not those in {CODES}")
+    return Named(ends, r2, filters.float()) if ends else None
+
+
 def _check(config: DictConfig, folder: Path) -> None:
     """Whether the files of a run fit its configuration, without memory for any tensor.
 
@@ -181,7 +208,7 @@ def _check(config: DictConfig, folder: Path) -> None:
         x = model.likelihood.mean(model.decoder(torch.empty(2, *model.prior.shape)))
         if latent != model.prior.shape or x.shape != (2, 3, size, size):
             raise InputError("encoder, prior and decoder do not fit each other")
-    if codes and ("codes" not in codes or codes["codes"][0][1:] != model.prior.shape):
+    if codes and ("codes" not in codes or any(shape[1:] != model.prior.shape for shape, _ in codes.values())):
         raise InputError(f"{folder / CODES} does not fit {folder / CONFIG}: the latents have other shapes")
 
 

@@ -13,7 +13,7 @@ from vae.data.opened import training_pictures, training_rows
 from vae.errors import InputError
 from vae.metrics.memorisation import Nearest, nearest
 from vae.models.choices import samplers
-from vae.models.directions import principal_directions
+from vae.models.directions import find_directions
 from vae.models.model import VAE, interpolate_latents
 from vae.models.serialization import load, load_codes
 from vae.visualization.alignment import save_alignment
@@ -94,7 +94,7 @@ class RunFigures:
 
     def traversals(self) -> list[Path]:
         """From −3 to 3 standard deviations along each of the strongest directions of the codes, a row each."""
-        directions = principal_directions(load_codes(self.run))
+        directions = find_directions(load_codes(self.run))
         steps = torch.linspace(-3, 3, 9)
         positions = torch.eye(len(directions.axes))[:, None] * steps[None, :, None]
         frames = self.model.decode(directions.latents(positions.flatten(0, 1))).unflatten(0, positions.shape[:2])

@@ -106,8 +106,10 @@ def new_cats(page: gr.Blocks, studio: Studio) -> None:
 
 
 def slider_cat(page: gr.Blocks, tabs: gr.Tabs, studio: Studio) -> None:
-    """One cat, moved along the strongest directions of the latent space."""
+    """One cat, moved along directions of the latent space."""
     count = len(studio.directions.scale)
+    unnamed = iter(range(1, count + 1))
+    labels = [name or f"Direction {next(unnamed)}" for name in studio.directions.names]
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
             cat = gr.HTML(elem_id="slider-cat")
@@ -118,29 +120,27 @@ def slider_cat(page: gr.Blocks, tabs: gr.Tabs, studio: Studio) -> None:
             share = gr.Button("Copy the link to this cat", size="sm", elem_id="share")
         with gr.Column(scale=2, min_width=320):
             gr.Markdown(
-                "Each slider is a direction in which the training cats differ, strongest first. "
-                "Beside it stand the average cat's ends of that way."
+                "Each slider is a direction in which the training cats differ, those with a name first, then the "
+                "strongest. Beside it stand the average cat's ends of that way."
             )
             sliders = []
             ends = studio.model.decode(studio.directions.latents(_ends(count)))
             for index, part in enumerate(studio.directions.share.tolist()):
                 with gr.Row(elem_classes="direction"):
-                    gr.HTML(image(ends[2 * index], f"direction {index + 1} at −3"), min_width=44, elem_classes="end")
+                    gr.HTML(image(ends[2 * index], f"{labels[index]} at −3"), min_width=44, elem_classes="end")
                     sliders.append(
                         gr.Slider(
                             -3,
                             3,
                             0,
                             step=0.05,
-                            label=f"Direction {index + 1}",
+                            label=labels[index],
                             info=f"{part:.1%} of the differences",
                             elem_id=f"direction-{index + 1}",
                             min_width=140,
                         )
                     )
-                    gr.HTML(
-                        image(ends[2 * index + 1], f"direction {index + 1} at +3"), min_width=44, elem_classes="end"
-                    )
+                    gr.HTML(image(ends[2 * index + 1], f"{labels[index]} at +3"), min_width=44, elem_classes="end")
 
     def draw(seed: int, *positions: float) -> str:
         try:

@@ -14,9 +14,9 @@ from vae.data.datamodule import to_pictures
 from vae.data.detect import detect, place
 from vae.data.store import FaceStore
 from vae.errors import InputError
-from vae.models.directions import Directions, principal_directions
+from vae.models.directions import Directions, find_directions
 from vae.models.model import VAE, interpolate_latents
-from vae.models.serialization import load, load_codes
+from vae.models.serialization import load, load_codes, load_named
 
 MOST_CATS = 100  # on a sheet
 SLIDERS = 8
@@ -92,8 +92,8 @@ class Studio:
 
     @cached_property
     def directions(self) -> Directions:
-        """The strongest directions of the codes, one a slider."""
-        return principal_directions(self.codes, SLIDERS)
+        """The directions of the codes, one a slider: those with a name first, then the strongest."""
+        return find_directions(self.codes, SLIDERS, load_named(self.run))
 
     def slider_positions(self, seed: int, temperature: float = 1.0) -> list[float]:
         """Where the cat of a seed lies along the sliders, in standard deviations."""

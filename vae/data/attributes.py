@@ -1,0 +1,44 @@
+"""What a data set tells of each of its faces, as numbers: measures of the pictures, and columns of its index."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+MOST = 64  # columns that are read
+
+
+def of_pictures(faces: np.ndarray) -> dict[str, np.ndarray]:
+    """Measures of faces `(N, S, S, 3)` uint8, `(N,)` each, in grey levels from 0 to 1.
+
+    | name | measures |
+    |---|---|
+    | `light` | mean grey level of the middle half, where the face is |
+    | `warmth` | red minus blue there |
+    | `contrast` | standard deviation of the grey levels there |
+    | `background` | mean grey level of the frame, an eighth of the side wide |
+    """
+    side = faces.shape[1]
+    inner, rim = slice(side // 4, side - side // 4), max(1, side // 8)
+    frame = np.ones((side, side), bool)
+    frame[rim : side - rim, rim : side - rim] = False
+    measures = []
+    for face in faces:
+        level = face / 255
+        grey, middle = level.mean(2), level[inner, inner]
+        red_blue = (middle[..., 0] - middle[..., 2]).mean()
+        measures.append((grey[inner, inner].mean(), red_blue, grey[inner, inner].std(), grey[frame].mean()))
+    return dict(zip(("light", "warmth", "contrast", "background"), np.array(measures).reshape(-1, 4).T, strict=True))
+
+
+def of_index(rows: Sequence[dict[str, str]]) -> dict[str, np.ndarray]:
+    """The columns of an index that hold numbers alone, and not always the same one: column → `(N,)`."""
+    found = {}
+    for name in list(rows[0])[:MOST] if rows else ():
+        try:
+            values = np.array([float(row[name]) for row in rows])
+        except (KeyError, TypeError, ValueError):
+            continue
+        if all(map(math.isfinite, values)) and np.ptp(values) > 0:
+            found[name] = values
+    return found
