@@ -15,6 +15,7 @@ from vae.data.align import align, read_photo
 from vae.data.datamodule import to_pictures
 from vae.data.landmarks import landmark_file, read_landmarks
 from vae.data.store import FaceStore
+from vae.models.serialization import load
 from vae.visualization.app import samplers
 from vae.visualization.pictures import grid, to_uint8
 from vae.visualization.studio import Studio
@@ -30,6 +31,7 @@ def main(run: str) -> None:
     test = np.flatnonzero(store.split == "test")
     held_out = to_pictures(torch.from_numpy(store.resized(studio.size)[test]))
 
+    save("cats64", grid(load("models/cats64").sample(64, seed=0), columns=16), 1024)
     save("samples", grid(studio.cats(36, seed=4, temperature=0.9), columns=12), 1024)
     pairs = torch.stack([held_out[:12], studio.model.reconstruct(held_out[:12])], 1).flatten(0, 1)
     save("reconstructions", grid(pairs, columns=12), 1024)

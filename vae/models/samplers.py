@@ -85,7 +85,8 @@ class GaussianMixture(Sampler):
     def sample(self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
         if not self.weights.any():
             raise InputError("the Gaussian mixture has not been fitted to codes yet: choose sampler=prior")
-        component = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        noise = temperature * torch.randn(n, self.means.shape[1], generator=generator)
+        device = self.means.device  # the draws are those of the CPU everywhere
+        component = torch.multinomial(self.weights.cpu(), n, replacement=True, generator=generator).to(device)
+        noise = temperature * torch.randn(n, self.means.shape[1], generator=generator).to(device)
         z = self.means[component] + torch.einsum("nij,nj->ni", self.cholesky[component], noise)
         return z.unflatten(1, self.shape)
