@@ -89,6 +89,15 @@ def test_a_shift_is_a_shift():
     torch.testing.assert_close(moved, moved.round(), atol=1e-3, rtol=0)
 
 
+def test_a_shift_repeats_the_border():
+    torch.manual_seed(0)
+    x = torch.rand(16, 3, 12, 20)
+    for before, after in zip(x, Augmentation(shift=0.2)(x), strict=True):
+        wide = torch.nn.functional.pad(before, (4, 4, 2, 2), mode="replicate")
+        places = [wide[:, top : top + 12, left : left + 20] for top in range(5) for left in range(9)]
+        assert any(torch.equal(after, place) for place in places)
+
+
 @pytest.mark.parametrize("option", [{"image_size": 0}, {"image_size": 361}, {"batch_size": 0}, {"flip": 2}])
 def test_options_out_of_range_are_named(option):
     with pytest.raises(InputError, match=f"data.{next(iter(option))}"):

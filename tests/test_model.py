@@ -91,3 +91,19 @@ def test_ema_forgets_the_start_and_then_averages():
     line.weight.data.fill_(0.0)
     average.update_parameters(line)
     assert average.module.weight.item() == pytest.approx(0.9)
+
+
+def test_an_ema_of_every_fourth_step_is_that_of_all():
+    from torch.optim.swa_utils import AveragedModel
+
+    line = torch.nn.Linear(1, 1, bias=False)
+    averages = [AveragedModel(line, multi_avg_fn=ema(0.99, every)) for every in (1, 4)]
+    seen = [set(), set()]
+    for step in range(801):
+        line.weight.data.fill_(step / 800)
+        for average, values in zip(averages, seen, strict=True):
+            average.update_parameters(line)
+            values.add(average.module.weight.item())
+    each, fourth = (average.module.weight.item() for average in averages)
+    assert each == pytest.approx(1 - 99 / 800, abs=1e-2) and fourth == pytest.approx(each, abs=2 / 800)
+    assert len(seen[0]) > 790 and 250 < len(seen[1]) < 300  # each of the first hundred, then every fourth

@@ -1,7 +1,6 @@
 """Random changes of a batch of pictures on its device: moved a little, in another light."""
 
 import torch
-from kornia.geometry.transform import translate
 from torch import Tensor, nn
 
 from vae.errors import InputError
@@ -32,12 +31,30 @@ class Augmentation(nn.Module):
         """`(B, 3, H, W)` in [-1, 1] → the same."""
         if self.shift:
             side = torch.tensor([x.shape[-1], x.shape[-2]], dtype=x.dtype, device=x.device)
-            # By whole pixels: between them the picture would be blurred, and so would what the model learns.
-            x = translate(x, (self.shift * side * _symmetric(len(x), 2, like=x)).round(), padding_mode="border")
+            x = _moved(x, (self.shift * side * _symmetric(len(x), 2, like=x)).round().long())
         if self.light:
             gain = 1 + self.light * (_symmetric(len(x), 1, like=x) + _symmetric(len(x), 3, like=x) / 2)
-            x = ((x + 1) * gain[..., None, None] - 1).clamp(-1, 1)
+            x = (x + 1).mul_(gain[..., None, None]).sub_(1).clamp_(-1, 1)
         return x
+
+
+def _moved(x: Tensor, pixels: Tensor) -> Tensor:
+    """Every picture moved to the right and down, its border repeated.
+
+    By whole pixels: between them the picture would be blurred, and so would what the model learns.
+
+    Args:
+        x: `(B, 3, H, W)`.
+        pixels: `(B, 2)` whole numbers, to the right and down.
+    """
+    count, _, height, width = x.shape
+    right, down = pixels.split(1, dim=1)
+    row = (torch.arange(height, device=x.device) - down).clamp(0, height - 1)
+    column = (torch.arange(width, device=x.device) - right).clamp(0, width - 1)
+    first = height * width * torch.arange(count, device=x.device)
+    place = first[:, None, None] + width * row[:, :, None] + column[:, None, :]
+    moved = x.permute(0, 2, 3, 1).flatten(0, 2).index_select(0, place.flatten())
+    return moved.view(count, height, width, -1).permute(0, 3, 1, 2)
 
 
 def _symmetric(rows: int, columns: int, like: Tensor) -> Tensor:

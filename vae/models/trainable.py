@@ -15,6 +15,8 @@ from vae.metrics import ActiveUnits, Mean
 from vae.models.likelihoods import bits_per_dim
 from vae.models.model import VAE
 
+COMPARED = 16  # pictures whose SSIM is taken at once, and those of a training batch for which it is taken at all
+
 
 class TrainableVAE(VAE, pl.LightningModule):
     """`VAE` with its training.
@@ -50,7 +52,8 @@ class TrainableVAE(VAE, pl.LightningModule):
         return min(done, 1.0)
 
     def training_step(self, x: Tensor, index: int) -> Tensor:
-        return self._step(x, "train", self.progress(), detailed=index % self.trainer.log_every_n_steps == 0)
+        compared = 0 if index % self.trainer.log_every_n_steps else COMPARED
+        return self._step(x, "train", self.progress(), compared)
 
     def validation_step(self, x: Tensor, index: int) -> None:
         self._step(x, "val")
@@ -58,8 +61,15 @@ class TrainableVAE(VAE, pl.LightningModule):
     def test_step(self, x: Tensor, index: int) -> None:
         self._step(x, "test")
 
-    def _step(self, x: Tensor, stage: str, progress: float = 1.0, detailed: bool = True) -> Tensor:
-        """The loss of a batch in nats per dimension, so that learning rates do not depend on the picture's size."""
+    def _step(self, x: Tensor, stage: str, progress: float = 1.0, compared: int | None = None) -> Tensor:
+        """The loss of a batch in nats per dimension, so that learning rates do not depend on the picture's size.
+
+        Args:
+            x: `(B, 3, H, W)` in [-1, 1].
+            stage: "train", "val" or "test".
+            progress: the share of the training that is done, in [0, 1].
+            compared: pictures that are held against their reconstructions (PSNR, SSIM); None for all.
+        """
         posterior = self.encoder(x)
         z = posterior.rsample()
         params = self.decoder(z)
@@ -78,12 +88,12 @@ class TrainableVAE(VAE, pl.LightningModule):
         scalars = {"loss": loss, "reconstruction": reconstruction, **scalars, **self.likelihood.scalars()}
         if self.likelihood.normalized:
             scalars["bits_per_dim"] = bits_per_dim(reconstruction + scalars["kl"], dimensions)
-        if detailed:
-            picture, target = (self.likelihood.mean(params.detach()) + 1) / 2, (x + 1) / 2
+        if compared != 0:
+            picture, target = (self.likelihood.mean(params[:compared].detach()) + 1) / 2, (x[:compared] + 1) / 2
             error = (picture - target).square().flatten(1).mean(1)
             scalars["psnr"] = (-10 * error.log10()).mean()
             # In parts that the caches of a CPU hold: a third of the time.
-            parts = zip(picture.split(16), target.split(16), strict=True)
+            parts = zip(picture.split(COMPARED), target.split(COMPARED), strict=True)
             scalars["ssim"] = torch.cat([ssim(*part, window_size=11) for part in parts]).mean()
         for name, value in scalars.items():
             self._average(f"{stage}/{name}").update(value, len(x))

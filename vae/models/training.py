@@ -35,16 +35,25 @@ def build_trainable(config: DictConfig) -> TrainableVAE:
     return TrainableVAE(optimizer=optimizer, scheduler=scheduler, **parts(config))
 
 
-def ema(decay: float = 0.999) -> Callable[[list[Tensor], list[Tensor], int], None]:
+def ema(decay: float = 0.999, every: int = 1) -> Callable[[list[Tensor], list[Tensor], int], None]:
     """An exponential moving average of the weights, as `multi_avg_fn` of `torch.optim.swa_utils.AveragedModel`.
 
     Early in training the average is shorter, min(decay, (1 + n) / (10 + n)) after n updates, so that it does not
     remember the initial weights.
+
+    Args:
+        decay: of the average, for each update.
+        every: from 25·`every` updates on, take in the weights of only one in so many, with the decay of so many: the
+            average is nearly the same, and costs less.
     """
 
     @torch.no_grad()
     def update(averages: list[Tensor], weights: list[Tensor], updates: Tensor | int) -> None:
-        share = 1 - min(decay, (1 + int(updates)) / (10 + int(updates)))
+        updates = int(updates)
+        late = updates >= 25 * every
+        if late and updates % every:
+            return
+        share = 1 - min(decay, (1 + updates) / (10 + updates)) ** (every if late else 1)
         if averages[0].is_floating_point():
             torch._foreach_lerp_(averages, weights, share)
         else:
