@@ -153,7 +153,14 @@ def test_measures_that_are_none(run, exported, tmp_path):
 
 @pytest.mark.parametrize(
     ("option", "word"),
-    [("run=nowhere", "nowhere"), ("codes=0", "codes"), ("codes=-1", "codes"), ("num_images=0", "num_images")],
+    [
+        ("run=nowhere", "nowhere"),
+        ("codes=0", "codes"),
+        ("codes=-1", "codes"),
+        ("num_images=0", "num_images"),
+        ("+directions.age=old", "directions.age must be the names of both ends"),
+        ("+directions.age=[young]", "directions.age"),
+    ],
 )
 def test_mistakes(exported, option, word):
     with pytest.raises(InputError, match=word):
