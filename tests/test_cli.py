@@ -87,6 +87,8 @@ MISTAKES = [
     (EXPORT, "run=empty", "to"),
     (EXPORT, "to=new codes=many", "codes must be a number"),
     (EXPORT, "to=new num_images=1.5", "num_images"),
+    (EXPORT, "to=new most_directions=some", "most_directions must be a whole number"),
+    (EXPORT, "to=new directions=5", "directions must be a group"),
     (EVALUATE, "run=nowhere", "nowhere"),
     (EVALUATE, "run=null", "run must be a word"),
     (EVALUATE, "num_samples=1", "num_samples"),

@@ -73,11 +73,9 @@ def test_what_codes_tell_gets_a_name_and_nothing_else_does():
     assert torch.cosine_similarity(named.filters, filters.flip(0)).min() > 0.95
     assert fit_named(z, attributes, WORDS, range(400), most=1).ends == named.ends[:1]
     assert fit_named(z, attributes, WORDS, range(400), least_r2=0.995).ends == named.ends[:1]
-    for few in (
-        fit_named(z[:49], {"turn": attributes["turn"][:49]}, {}, range(49)),
-        fit_named(z, attributes, {}, [0] * 400),
-    ):
-        assert few.ends == [] and few.filters.shape == (0, 6)
+    short = {"turn": attributes["turn"][:49]}
+    for none in (fit_named(z[:49], short, {}, range(49)), fit_named(z, attributes, {}, [0] * 400)):
+        assert none.ends == [] and none.filters.shape == (0, 6)
 
 
 def test_near_duplicates_do_not_make_dice_a_meaning():

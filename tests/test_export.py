@@ -153,7 +153,14 @@ def test_measures_that_are_none(run, exported, tmp_path):
 
 @pytest.mark.parametrize(
     ("option", "word"),
-    [("run=nowhere", "nowhere"), ("codes=0", "codes"), ("codes=-1", "codes"), ("num_images=0", "num_images")],
+    [
+        ("run=nowhere", "nowhere"),
+        ("codes=0", "codes"),
+        ("codes=-1", "codes"),
+        ("num_images=0", "num_images"),
+        ("+directions.age=old", "directions.age must be the names of both ends"),
+        ("+directions.age=[young]", "directions.age"),
+    ],
 )
 def test_mistakes(exported, option, word):
     with pytest.raises(InputError, match=word):
@@ -236,6 +243,7 @@ def test_light_and_dark_get_a_name(lit, exported, capsys):
     light = of_pictures(to_uint8(load(box).decode(directions.latents(positions))))["light"]
     assert (np.diff(light) > 0).all() and light[-1] - light[0] > 0.1
     assert Studio(box).directions.names == directions.names
+    assert "darker – lighter (R² " in (box / "README.md").read_text()
     assert check(box) == []
     again = exported(f"run={box}", "to=again")  # the data is not at hand: the names stay
     assert load_directions(again, 4).names == directions.names

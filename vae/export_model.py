@@ -70,6 +70,10 @@ def named_directions(config: DictConfig, codes, options: DictConfig):
 
     if options.directions is None:
         return None
+    words = {str(name): ends for name, ends in options.directions.items()}
+    for name, ends in words.items():
+        if not OmegaConf.is_list(ends) or len(ends) != 2:
+            raise InputError(f"directions.{name} must be the names of both ends, such as [less,more], not {ends}")
     folder = Path(config.data.processed_dir).expanduser() / config.data.name
     try:
         store = FaceStore(folder)
@@ -83,10 +87,9 @@ def named_directions(config: DictConfig, codes, options: DictConfig):
     index = [store.index[row] for row in rows]
     group = OmegaConf.select(config, "data.split.group")
     columns = {name: values for name, values in of_index(index).items() if name != group}
-    faces = store.resized(config.data.image_size)[rows]
+    faces = store.resized(config.data.image_size)
     groups = [row.get(group) or place for place, row in enumerate(index)]
-    words = {str(name): tuple(ends) for name, ends in options.directions.items()}
-    attributes = columns | of_pictures(faces)
+    attributes = columns | of_pictures(faces[row] for row in rows)
     return fit_named(codes[: len(rows)], attributes, words, groups, options.least_r2, options.most_directions)
 
 

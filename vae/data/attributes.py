@@ -1,15 +1,15 @@
 """What a data set tells of each of its faces, as numbers: measures of the pictures, and columns of its index."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 MOST = 64  # columns that are read
 
 
-def of_pictures(faces: np.ndarray) -> dict[str, np.ndarray]:
-    """Measures of faces `(N, S, S, 3)` uint8, `(N,)` each, in grey levels from 0 to 1.
+def of_pictures(faces: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+    """Measures of N faces `(S, S, 3)` uint8, `(N,)` each, in grey levels from 0 to 1.
 
     | name | measures |
     |---|---|
@@ -18,12 +18,12 @@ def of_pictures(faces: np.ndarray) -> dict[str, np.ndarray]:
     | `contrast` | standard deviation of the grey levels there |
     | `background` | mean grey level of the frame, an eighth of the side wide |
     """
-    side = faces.shape[1]
-    inner, rim = slice(side // 4, side - side // 4), max(1, side // 8)
-    frame = np.ones((side, side), bool)
-    frame[rim : side - rim, rim : side - rim] = False
     measures = []
     for face in faces:
+        side = len(face)
+        inner, rim = slice(side // 4, side - side // 4), max(1, side // 8)
+        frame = np.ones((side, side), bool)
+        frame[rim : side - rim, rim : side - rim] = False
         level = face / 255
         grey, middle = level.mean(2), level[inner, inner]
         red_blue = (middle[..., 0] - middle[..., 2]).mean()

@@ -34,9 +34,11 @@ def card(run: Path, to: Path, training_codes: int, licence: str | None, cats: tu
     """
     from jinja2 import Environment
 
-    from vae.models.serialization import load
+    from vae.models.serialization import load, load_named
 
-    model = load(to)
+    model, named = load(to), load_named(to)
+    directions = zip(named.ends, named.r2, strict=True) if named else ()
+    told = [f"{low} – {high} (R² {r2:.2f})" for (low, high), r2 in directions]
     config = model.config
     mirrored = config.data.flip > 0
     facts: dict[str, Any] = {
@@ -49,6 +51,7 @@ def card(run: Path, to: Path, training_codes: int, licence: str | None, cats: tu
         "cats": cats[0],
         "seed": cats[1],
         "latents": " × ".join(map(str, model.prior.shape)),
+        "directions": ", ".join(told) or "none",
         "files": ", ".join(sizes(to)),
         "pictures": f"{training_codes // (2 if mirrored else 1):,}",
         "mirrored": ", each of them also mirrored" if mirrored else "",
