@@ -55,7 +55,7 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
 
     quiet()
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    # `trainer.deterministic` would also fill all new memory, a tenth of a step, for those who read what they never wrote.
+    # `trainer.deterministic` would also fill new memory, for those who read what they never wrote: a tenth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False
     data = config.data
     datamodule = FaceDataModule(
