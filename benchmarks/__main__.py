@@ -70,7 +70,7 @@ def main() -> None:
         for row in rows:
             print(" ", told(row), flush=True)
         if rows:
-            write(name, rows, results, **more)
+            write(f"{name}-photos" if options.photos and name == "data" else name, rows, results, **more)
         print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
     if failed:
         sys.exit(f"not measured: {', '.join(failed)}")

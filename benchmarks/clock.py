@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import statistics
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -51,3 +52,9 @@ def pictures_per_second(batch: int, *options: str) -> float:
     trained(*options, "+callbacks.clock={_target_: benchmarks.clock.Clock}")
     ends = json.loads(Path("clock.json").read_text())
     return (len(ends) - 3) * batch / (ends[-1] - ends[1])
+
+
+def median_step() -> float:
+    """Seconds of a step of the last training, from the second on: without figures, validation and checkpoints."""
+    ends = json.loads(Path("clock.json").read_text())[1:-1]
+    return statistics.median(after - before for before, after in zip(ends[:-1], ends[1:], strict=True))

@@ -2,6 +2,9 @@
 
 Hydra numbers the members of a sweep and gives each a folder; `sweep.yaml` keeps what was typed, so that `resume` can
 tell whether it is still the same sweep. A member that is finished is not run again, one that was killed goes on.
+
+Neither PyTorch nor Lightning is imported here: with hydra/launcher=joblib the members are processes of their own, which
+would have to wait for it.
 """
 
 import os
@@ -11,9 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf, open_dict
-from pytorch_lightning.callbacks import Callback
 
 from vae.errors import InputError
 from vae.files import whole
@@ -66,7 +67,7 @@ def begin(options: list[str]) -> tuple[list[str], Path]:
         wanted = int(typed.get("hydra.sweeper.n_trials", record["trials"] or 0))
         free += _go_on_with_study(folder, wanted)
         if "hydra/sweeper/sampler=grid" not in before:  # the same dice would propose the same again
-            free.append(f"hydra.sweeper.sampler.seed={len(_study(folder).trials)}")
+            free.append(f"hydra.sweeper.sampler.seed={len(open_study(folder).trials)}")
     return _placed([*before, *free], folder), folder
 
 
@@ -178,9 +179,9 @@ def _go_on_with_study(folder: Path, wanted: int) -> list[str]:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    study = _study(folder)
-    waiting = [trial for trial in _members(study) if trial.state in (TrialState.RUNNING, TrialState.WAITING)]
-    done = len(_members(study)) - len(waiting)
+    study = open_study(folder)
+    waiting = [trial for trial in counted_trials(study) if trial.state in (TrialState.RUNNING, TrialState.WAITING)]
+    done = len(counted_trials(study)) - len(waiting)
     for trial in waiting:
         if trial.state == TrialState.RUNNING:
             optuna.trial.Trial(study, trial._trial_id).set_user_attr("interrupted", True)
@@ -192,44 +193,14 @@ def _go_on_with_study(folder: Path, wanted: int) -> list[str]:
     ]
 
 
-def _study(folder: Path) -> Any:
+def open_study(folder: Path) -> Any:
+    """The Optuna study of a sweep."""
     import optuna
 
     storage = f"sqlite:///{folder / STUDY}"
     return optuna.load_study(study_name=optuna.get_all_study_summaries(storage)[0].study_name, storage=storage)
 
 
-def _members(study: Any) -> list:
+def counted_trials(study: Any) -> list:
     """The trials of a study in the order of the members' folders."""
     return [trial for trial in study.trials if not trial.user_attrs.get("interrupted")]
-
-
-class MedianPruning(Callback):
-    """Stop a member of an Optuna search that is worse than the median of the others at the same epoch.
-
-    The study hears of it as the value that was reached, which is worse than that of half the others.
-
-    Args:
-        metric: what is compared, after each validation.
-        startup: members that are never stopped, from the first.
-        warmup: epochs in which none is stopped.
-    """
-
-    def __init__(self, metric: str, startup: int = 5, warmup: int = 5) -> None:
-        self.metric = metric
-        self.startup = startup
-        self.warmup = warmup
-        self.pruned = False
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not (in_sweep() and trainer.is_global_zero and self.metric in trainer.callback_metrics):
-            return
-        import optuna
-
-        folder = Path(trainer.default_root_dir)
-        study = _study(folder.parent)
-        study.pruner = optuna.pruners.MedianPruner(self.startup, self.warmup)
-        trial = optuna.trial.Trial(study, _members(study)[int(folder.name)]._trial_id)
-        trial.report(trainer.callback_metrics[self.metric].item(), trainer.current_epoch)
-        if trial.should_prune():
-            self.pruned = trainer.should_stop = True
