@@ -44,11 +44,33 @@ def test_temperature_zero_leaves_only_means(kind, codes):
 
 
 def test_the_mixture_has_the_moments_of_the_codes(codes):
-    sampler = GaussianMixture(StandardNormal((3,)), n_components=2)
+    sampler = GaussianMixture(StandardNormal((3,)), n_components=2, spread=1)
     sampler.fit(codes)
     drawn = sampler.sample(20000, torch.Generator().manual_seed(0))
     torch.testing.assert_close(drawn.mean(0), codes.mean(0), atol=0.15, rtol=0)
     torch.testing.assert_close(drawn.T.cov(), codes.T.cov(), atol=0.3, rtol=0.05)
+
+
+def test_covariances_are_drawn_to_their_mean_and_spread(codes):
+    def fitted(**options) -> GaussianMixture:
+        sampler = GaussianMixture(StandardNormal((3,)), n_components=2, **options)
+        sampler.fit(codes)
+        return sampler
+
+    plain, shrunk, alike, narrow = (
+        fitted(shrinkage=share, spread=spread) for share, spread in ((0, 1), (0.3, 1), (1, 1), (0, 0.5))
+    )
+    covariances = plain.cholesky @ plain.cholesky.mT
+    mean = (plain.weights[:, None, None] * covariances).sum(0)
+    torch.testing.assert_close(shrunk.cholesky @ shrunk.cholesky.mT, 0.7 * covariances + 0.3 * mean)
+    torch.testing.assert_close(alike.cholesky @ alike.cholesky.mT, mean.expand(2, 3, 3))
+    torch.testing.assert_close(narrow.cholesky, 0.5 * plain.cholesky)
+
+
+@pytest.mark.parametrize(("option", "value"), [("shrinkage", 1.1), ("shrinkage", -0.1), ("spread", 0)])
+def test_options_of_the_mixture_out_of_range(option, value):
+    with pytest.raises(InputError, match=f"sampler.{option} must be"):
+        GaussianMixture(StandardNormal((3,)), **{option: value})
 
 
 def test_few_codes_get_few_components():
