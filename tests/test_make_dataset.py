@@ -293,7 +293,7 @@ def test_every_data_set_has_every_option(name):
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = hydra.compose("make_dataset", [f"data={name}"])
     assert set(OmegaConf.load(CONFIGS / "data" / "default.yaml")) <= set(config.data)
-    assert (config.data.source is None) == (name in ("default", "folder"))
+    assert (config.data.source is None) == (name in ("default", "folder", "indexed"))
 
 
 def test_the_command_does_not_import_torch_and_writes_no_other_file(raw):

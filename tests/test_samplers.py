@@ -40,7 +40,7 @@ def test_spatial_latents(kind):
 def test_temperature_zero_leaves_only_means(kind, codes):
     sampler = kind(StandardNormal((3,)))
     sampler.fit(codes)
-    assert len(sampler.sample(200, torch.Generator().manual_seed(0), temperature=0.0).unique(dim=0)) <= 20
+    assert len(sampler.sample(200, torch.Generator().manual_seed(0), temperature=0.0).unique(dim=0)) <= 40
 
 
 def test_the_mixture_has_the_moments_of_the_codes(codes):

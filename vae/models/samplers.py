@@ -50,7 +50,7 @@ class GaussianMixture(Sampler):
         n_components: Gaussians at the most; a component wants ten codes or more, few codes get fewer.
         shrinkage: how far every covariance is drawn to the mean of all, in [0, 1]; 1 gives all the same. Few codes in
             many dimensions want some of it (Friedman 1989, eq. 9).
-        spread: factor on all standard deviations; a little below 1 leaves out the rarest pictures, which come out worst.
+        spread: factor on all standard deviations; a little below 1 leaves out the rarest pictures, drawn worst of all.
         seed: of the fit.
     """
 
