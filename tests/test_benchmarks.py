@@ -4,10 +4,17 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from benchmarks import __main__ as bench
+from benchmarks import judge
 from benchmarks.measuring import Row, compare
+from vae.data.align import SIZE, TARGETS
+from vae.data.datamodule import to_pictures
+from vae.data.make_dataset import make_dataset
+from vae.data.store import FaceStore
 
 KEYS = {"name", "ours", "alternative", "ratio", "goal", "spread", "unit", "against", "met"}
 
@@ -63,3 +70,38 @@ def test_the_table_of_the_documentation(tmp_path, monkeypatch):
     write("x", [Row("bare step", 600.0, 250.0, 2.4, "≥ 2.5×", (2.3, 2.5), "pictures/s", "float32")], tmp_path)
     table = benchmarks(tmp_path)
     assert "| bare step | 600 pictures/s | float32: 250 | 2.40× (2.30–2.50) | ≥ 2.5× | **missed** |" in table
+
+
+def test_the_judge_knows_where_eyes_and_mouth_belong(drawn, composed):
+    store = FaceStore(make_dataset(composed("train", *drawn).data))
+    targets = torch.from_numpy(TARGETS / (SIZE / 2) - 1).float()
+    points = judge.landmarks(store)
+    assert points.shape == (len(store), 9, 2)
+    assert (points[:, :3] - targets).abs().max() < 0.2  # a similarity cannot put all three of every cat in place
+
+    real = to_pictures(torch.from_numpy(np.array(store.resized(64))))
+    fixed = judge.Judge(store, real, steps=3)
+    values, noise = fixed.measure(real), fixed.measure(torch.rand_like(real) * 2 - 1)
+    assert 0.88 <= values["in_place"] <= 0.94 and values["landmark_distance"] == pytest.approx(0, abs=1e-3)
+    assert noise["landmark_distance"] > 1
+
+
+def test_landmarks_follow_a_changed_face():
+    """Black pictures with a white square at the first landmark, turned, scaled and moved: square and point agree."""
+    torch.manual_seed(0)
+    points = torch.rand(16, 9, 2) - 0.5
+    x = torch.full((16, 3, 96, 96), -1.0)
+    for picture, places in zip(x, points, strict=True):
+        column, row = ((places[0] + 1) * 48).long().tolist()
+        picture[:, row - 2 : row + 3, column - 2 : column + 3] = 1
+    changed, moved = judge._changed(x, points)
+    light = changed.mean(1) - changed.mean(1).amin((1, 2), keepdim=True)
+    light = torch.where(light > 0.7 * light.amax((1, 2), keepdim=True), light, 0)
+    places = (torch.arange(64) + 0.5) / 32 - 1
+    column = (light.sum(1) * places).sum(1) / light.sum((1, 2))
+    row = (light.sum(2) * places).sum(1) / light.sum((1, 2))
+    inside = moved[:, 0].abs().amax(1) < 0.9
+    mirrored = judge.MIRRORED.index(0)  # a mirrored face has its first landmark there
+    found = torch.stack([column, row], 1)
+    distance = torch.minimum((found - moved[:, 0]).norm(dim=1), (found - moved[:, mirrored]).norm(dim=1))
+    assert inside.sum() >= 8 and distance[inside].max() < 0.08
