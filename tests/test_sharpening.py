@@ -1,6 +1,7 @@
 """`vae.models.sharpening`: a critic, whose gradients reach the decoder, and a second stage of training."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from vae.data.augment import Augmentation
 from vae.errors import InputError
 from vae.models.serialization import load
 from vae.models.sharpening import Critic, Sharpening
+from vae.train_model import take_over
 
 SHARPEN = ("experiment=sharpen", "sharpening.critic.channels=[8,16,32]", "sharpening.side=4", "data.batch_size=16")
 
@@ -131,6 +133,24 @@ def test_fine_texture_comes_and_the_coarse_picture_stays(sharpened):
 
     assert fine(loose) > 1.2 * fine(blurred) and fine(firm) > 1.2 * fine(blurred)
     assert moved(firm) < 0.3 * moved(loose)
+
+
+def test_the_data_of_a_run_of_ones_own_is_taken_and_of_no_other_model(first, tmp_path, monkeypatch, drawn):
+    monkeypatch.chdir(tmp_path)
+    Path("models/runs").mkdir(parents=True)
+    for folder, taken in (("models/runs/mine", True), ("models/theirs", False)):
+        shutil.copytree(first, folder)
+        config = vae.compose("train", *SHARPEN, f"init_from={folder}")
+        take_over(config)
+        assert (config.data.processed_dir == load(first).config.data.processed_dir) is taken
+        assert config.data.batch_size == 16 and config.data.image_size == 16
+
+
+def test_a_batch_of_one_and_a_rate_that_is_too_high_are_told(first, train):
+    with pytest.raises(InputError, match="data.batch_size must be at least 2"):
+        train("one", *SHARPEN, f"init_from={first}", "data.batch_size=1", "trainer.max_epochs=1")
+    with pytest.raises(InputError, match="became NaN or infinite at step .*: lower optimizer.lr"):
+        train("nan", *SHARPEN, f"init_from={first}", "optimizer.lr=1e30", "trainer.max_epochs=3")
 
 
 def test_one_needs_a_trained_model(train):

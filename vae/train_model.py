@@ -110,8 +110,10 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
 
 
 def take_over(config: DictConfig) -> None:
-    """Give a configuration the network of the model that its training starts from, `init_from`; where that model is
-    sharpened, its data, too.
+    """Give a configuration the network of the model that its training starts from, `init_from`.
+
+    Where a run in models/runs or models/sweeps is sharpened, its data, too; a model from somebody else may not say what
+    is read and written here.
 
     Raises:
         InputError: there is no such model, another one was asked for by name, or `ckpt_path` is given, too.
@@ -137,7 +139,8 @@ def take_over(config: DictConfig) -> None:
         OmegaConf.update(config, node, value, merge=False)
     task = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     typed = [option.lstrip("+~").partition("=")[0] for option in task]
-    if config.sharpening and "data" not in typed:
+    own = any(source.resolve().is_relative_to(Path(folder).resolve()) for folder in ("models/runs", "models/sweeps"))
+    if config.sharpening and own and "data" not in typed:
         for key in theirs.data.keys() - {"batch_size", *(name.split(".")[1] for name in typed if name[:5] == "data.")}:
             OmegaConf.update(config.data, key, theirs.data[key], merge=False, force_add=True)
     for name in typed:

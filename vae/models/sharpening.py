@@ -152,12 +152,17 @@ class SharpenedVAE(TrainableVAE):
         self.decoder.eval()  # the running means of its norms are those of the first stage
         self.before.eval()
         pairs = len(x) // 2
+        if not pairs:
+            raise InputError("data.batch_size must be at least 2 to sharpen: half of a batch is reconstructed")
         with torch.no_grad():
             posterior = self.encoder(x[:pairs])
             z = torch.cat([posterior.rsample(), self.sampler.sample(len(x) - pairs).to(x)])
             before = self.likelihood.mean(self.before(z))
         params = self.decoder(z)
         loss, scalars = self.sharpening(self.likelihood.mean(params), before, x, pairs)
+        if not loss.isfinite():
+            bad = ", ".join(name for name, term in scalars.items() if not term.isfinite()) or "loss"
+            raise InputError(f"the {bad} became NaN or infinite at step {self.global_step}: lower optimizer.lr")
         with torch.no_grad():
             scalars["reconstruction"] = -self.likelihood(params[:pairs], x[:pairs]).mean()
         self.active_units["train_"].update(posterior.mean)
