@@ -1,6 +1,6 @@
 """make bench: run benchmarks, print their rows, write benchmarks/results/<name>.json.
 
-make bench                                    # all of them, about 20 minutes on two cores
+make bench                                    # all of them, about half an hour on two cores
 make bench ARGS="step data"                   # some of them
 make bench ARGS="data --photos ~/pictures"    # with photos of your own, each with its .cat file
 make bench ARGS="peers --run models/latest"   # samples beside those of other libraries' models
@@ -49,7 +49,7 @@ def main() -> None:
     unknown = [name for name in options.names if name not in NAMES]
     if unknown:
         parser.error(f"there is no benchmark {unknown[0]!r}; choose among {', '.join(NAMES)}")
-    results = options.results.resolve()
+    options.results = options.results.resolve()
     options.photos = options.photos and options.photos.expanduser().resolve()
     options.run = options.run and options.run.expanduser().resolve()
     options.processed = Path("data/processed").resolve()
@@ -70,7 +70,7 @@ def main() -> None:
         for row in rows:
             print(" ", told(row), flush=True)
         if rows:
-            write(f"{name}-photos" if options.photos and name == "data" else name, rows, results, **more)
+            write(f"{name}-photos" if options.photos and name == "data" else name, rows, options.results, **more)
         print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
     if failed:
         sys.exit(f"not measured: {', '.join(failed)}")

@@ -47,6 +47,16 @@ def test_a_changed_table_is_read_again(folder):
     assert make(folder).index[0]["fur"] == "black"
 
 
+def test_columns_of_the_data_sets_own_names_are_left_out(folder):
+    table = folder / "raw" / "index.csv"
+    table.write_text(
+        table.read_text().replace("near_dup_group", "split").replace("\n", ",x\n").replace(",x", ",file", 1)
+    )
+    store = make(folder, "data.split.group=null")
+    assert set(store.split) <= {"train", "val", "test"}
+    assert all((folder / "raw" / row["file"]).is_file() for row in store.index)
+
+
 def test_a_picture_without_a_row_is_skipped(folder):
     table = folder / "raw" / "index.csv"
     table.write_text("\n".join(table.read_text().splitlines()[:-1]) + "\n")

@@ -84,8 +84,9 @@ def make_dataset(config: DictConfig) -> Path:
         photos = find_photos(raw_dir)
         if not photos:
             raise InputError(f"data.raw_dir={raw_dir}: no photos in it; name the folder that holds them")
-        beside = [landmark_file] * (config.align == "landmarks") + [attribute_file] * bool(attributes)
         tables = [Path(attributes["file"]).expanduser()] if attributes and "file" in attributes else []
+        own_attributes = bool(attributes) and not tables
+        beside = [landmark_file] * (config.align == "landmarks") + [attribute_file] * own_attributes
         hashes = {"settings": _hash([settings]), "files": _hash(_files(raw_dir, photos, beside, tables))}
         done = _done(folder, hashes)
         if done:
@@ -148,14 +149,14 @@ def _result(
             "detail": " ".join(str(error).split()),
         }
     points = "" if landmarks is None else format_landmarks(landmarks)
-    return face, {
+    row = {
         "file": file,
         "landmarks": points,
         "scale": f"{scale:.6g}",
         "outside": f"{outside:.4f}",
         "split": "",
-        **named,
     }
+    return face, row | named | row  # an attribute of one of these names does not replace it
 
 
 def _make(

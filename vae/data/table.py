@@ -31,7 +31,7 @@ def read_table(file: Path | str, key: str = "file") -> Callable[[Path], dict[str
         with open(file, newline="", encoding="utf-8") as lines:
             reader = csv.DictReader(lines, strict=True)
             if key not in (reader.fieldnames or ()):
-                raise InputError(f"{file} has no column {key!r}: name the one that holds the pictures, attributes.key")
+                raise InputError(f"{file} has no column {key!r}: name that of the pictures, data.attributes.key")
             rows = {row.pop(key): {name: value or "" for name, value in row.items() if name} for row in reader}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"data.attributes: {file} cannot be read as a csv file ({error})") from None
