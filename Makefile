@@ -40,10 +40,10 @@ demo: $(STAMP) ## the whole job on drawn cats: draw, align, train, sample
 	@$(RUN) vae.train_model experiment=demo $(OPTIONS)
 
 data: $(STAMP) ## photos to aligned faces: make data data=cats
-	@$(RUN) vae.data.make_dataset $(OPTIONS)
+	@$(RUN) vae.make_dataset $(OPTIONS)
 
 detector: $(STAMP) ## how well data.align=detect finds faces: make detector photos=FOLDER
-	@$(RUN) vae.data.detect $(OPTIONS)
+	@$(RUN) vae.evaluate_detector $(OPTIONS)
 
 train: $(STAMP) ## train a model: make train data=cats model.latent_dim=64 regularizer.beta=4
 	@$(RUN) vae.train_model $(OPTIONS)
@@ -67,19 +67,19 @@ evaluate: $(STAMP) ## measure a run beside PCA and real pictures: make evaluate 
 	@$(RUN) vae.evaluate_model $(OPTIONS)
 
 figures: $(STAMP) ## draw every figure of a run: make figures run=models/latest
-	@$(RUN) vae.visualization.visualize $(OPTIONS)
+	@$(RUN) vae.draw_figures $(OPTIONS)
 
 report: $(STAMP) ## write a run on one page, report.html: make report run=models/latest
-	@$(RUN) vae.visualization.report $(OPTIONS)
+	@$(RUN) vae.write_report $(OPTIONS)
 
 reproduce: $(STAMP) ## train a run again and compare bit for bit: make reproduce run=models/latest
 	@$(RUN) vae.reproduce_run $(OPTIONS)
 
 check: $(STAMP) ## are data sets and models still what was written?
-	@$(RUN) vae.check_files $(OPTIONS)
+	@$(RUN) vae.verify_files $(OPTIONS)
 
 app: $(STAMP) ## a page in the browser: new cats, sliders, morphs, your own cat
-	@$(RUN) vae.visualization.app $(OPTIONS)
+	@$(RUN) vae.serve_app $(OPTIONS)
 
 # What the benchmarks compare with lies beside the environment, not in it.
 bench: $(STAMP) $(VENV)/benchmarks ## measure beside what others use: make bench ARGS="step data"

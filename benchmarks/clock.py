@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from vae.options import compose
+from vae.cli.compose import compose
 from vae.train_model import train
 
 

@@ -33,14 +33,14 @@ from kills import SMALL
 from PIL import Image
 from safetensors.torch import load_file
 
-import vae.models.trainable
+import vae.training.module
 import vae.visualization.callbacks  # noqa: F401
-from vae.data.drawn import draw_dataset
-from vae.data.make_dataset import make_dataset
+from vae.cli.compose import compose
+from vae.data.preparation import make_dataset
 from vae.data.sources import download_photos
-from vae.models.model import build
+from vae.data.synthetic.drawn import draw_dataset
 from vae.models.serialization import CODES, CONFIG, MODEL, export
-from vae.options import compose
+from vae.models.vae import build
 from vae.predict_model import predict
 from vae.train_model import train
 

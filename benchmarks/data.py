@@ -13,9 +13,9 @@ from PIL import Image
 
 from benchmarks.drawing import photos as draw_photos
 from benchmarks.measuring import Row, compare, seconds
-from vae.data.make_dataset import make_dataset
+from vae.cli.compose import compose
+from vae.data.preparation import make_dataset
 from vae.data.store import cores, one_thread_each
-from vae.options import compose
 
 
 def measure(options) -> tuple[list[Row], dict]:

@@ -7,9 +7,9 @@ import torch
 from benchmarks.drawing import drawn
 from benchmarks.measuring import Row, compare, seconds
 from benchmarks.step import Bare
-from vae.data.datamodule import FaceDataModule, to_pictures
+from vae.data.datamodule import FaceDataModule, to_images
 from vae.data.store import FaceStore, cores
-from vae.models.training import precision
+from vae.training.build import precision
 
 UNIT = "pictures/s"
 
@@ -19,7 +19,7 @@ def measure(options) -> tuple[list[Row], dict]:
     batch, count = (16, 80) if options.small else (64, 400)
     data = [*drawn(count), f"data.batch_size={batch}"]
     faces = FaceStore(Path("processed/drawn")).resized(64)
-    last = to_pictures(torch.from_numpy(faces[:batch].copy()))
+    last = to_images(torch.from_numpy(faces[:batch].copy()))
     contiguous = last.contiguous()
     default = Bare(data)
     several = range(1 if options.small else 8)

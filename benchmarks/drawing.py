@@ -7,10 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from vae.data.drawn import draw_cat
+from vae.cli.compose import compose
 from vae.data.landmarks import landmark_file, write_landmarks
-from vae.data.make_dataset import make_dataset
-from vae.options import compose
+from vae.data.preparation import make_dataset
+from vae.data.synthetic.drawn import draw_cat
 
 
 def photos(folder: Path, count: int, width: int = 1024, different: int = 24) -> Path:

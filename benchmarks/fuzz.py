@@ -30,14 +30,14 @@ from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
 import vae
-from vae.errors import EnvironmentProblem, InputError
-from vae.models.model import build
-from vae.models.serialization import export, load_codes
-from vae.options import compose
-from vae.runs import flat
-from vae.untrusted import read_json, read_yaml
-from vae.visualization.compare import write_summary
-from vae.visualization.uploads import read_upload
+from vae.app.uploads import read_upload
+from vae.cli.compose import compose
+from vae.cli.errors import EnvironmentProblem, InputError
+from vae.models.serialization import export, load_latents
+from vae.models.vae import build
+from vae.runs.records import flat
+from vae.runs.safe_parsing import read_json, read_yaml
+from vae.visualization.sweep_summary import write_summary
 
 TINY = ("data.image_size=16", "model.channels=[8,16]", "model.latent_dim=4", "sampler.n_components=2")
 TOKENS = (
@@ -101,7 +101,7 @@ def targets(folder: Path) -> dict[str, tuple[st.SearchStrategy, Callable]]:
         for name, content in files.items():
             (folder / "run" / name).write_bytes(change[1] if name == change[0] else content)
         model = vae.load(folder / "run")
-        load_codes(folder / "run")
+        load_latents(folder / "run")
         assert model.sample(1, seed=0).shape == (1, 3, 16, 16)
 
     def load_values(change: tuple[str, object]) -> None:
@@ -113,7 +113,7 @@ def targets(folder: Path) -> dict[str, tuple[st.SearchStrategy, Callable]]:
         GlobalHydra.instance().clear()
         config = compose("train", *TINY, f"{change[0]}={json.dumps(change[1])}")
         if change[0].startswith(("model", "likelihood", "regularizer", "sampler")):
-            from vae.typed import _wanted  # what the command checks before
+            from vae.cli.validation import _wanted  # what the command checks before
 
             default = compose("train", *TINY)
             if _wanted(OmegaConf.select(default, change[0]), OmegaConf.select(config, change[0]), False):

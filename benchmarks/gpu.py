@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measuring import Row
-from vae.models.model import build
-from vae.options import compose
+from vae.cli.compose import compose
+from vae.models.vae import build
 
 HOWS = ("32-true", "bf16-mixed", "bf16-mixed, compiled", "bf16-mixed, CUDA graphs")
 

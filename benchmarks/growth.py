@@ -64,7 +64,7 @@ def main(steps: int, batch: int, size: int, count: int) -> None:
     import torch._dynamo  # which the first step of an optimizer imports
 
     from benchmarks.step import Bare
-    from vae.data.datamodule import Batches, Faces, Shuffle, to_pictures
+    from vae.data.datamodule import Batches, Faces, Shuffle, to_images
 
     with open("faces.npy", "wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
@@ -79,7 +79,7 @@ def main(steps: int, batch: int, size: int, count: int) -> None:
     begun = []
     for _ in range(steps):
         begun.append(time.perf_counter())
-        bare(to_pictures(torch.as_tensor(data.__getitems__(next(batches)))))
+        bare(to_images(torch.as_tensor(data.__getitems__(next(batches)))))
     times = np.diff([*begun, time.perf_counter()])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     Path("step.json").write_text(json.dumps([float(np.median(times[1:])), (peak - before) / 1024, peak / 1024]))
@@ -89,7 +89,7 @@ def plot(sizes: dict[int, list], counts: dict[int, list]) -> None:
     """Two panels: a pixel's cost over the size of the picture, a step's cost over the size of the data set."""
     from matplotlib.figure import Figure
 
-    from vae.files import whole
+    from vae.runs.files import atomic_write
 
     figure = Figure((8, 3), layout="constrained")
     for axes, found, per, label in zip(
@@ -108,7 +108,7 @@ def plot(sizes: dict[int, list], counts: dict[int, list]) -> None:
         axes.legend(frameon=False)
     figure.axes[0].set_ylabel("of a pixel, smallest = 1")
     figure.axes[1].set_ylabel("of a step, smallest = 1")
-    with whole(PLOT) as path:
+    with atomic_write(PLOT) as path:
         figure.savefig(path, dpi=110)
 
 

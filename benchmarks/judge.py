@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vae.data.align import SIZE, TARGETS, face_matrix
-from vae.data.datamodule import to_pictures
+from vae.data.datamodule import to_images
 from vae.data.store import FaceStore
 from vae.metrics.samples import frechet_distance
 
@@ -112,7 +112,7 @@ class Judge:
         weights = torch.tensor([1.0] * 3 + [0.3] * 6)[None, :, None]  # eyes and mouth are what counts
         for _ in range(steps):
             rows = torch.randint(len(faces), (BATCH,))
-            x, places = _changed(to_pictures(faces[rows]), points[rows])
+            x, places = _changed(to_images(faces[rows]), points[rows])
             with torch.autocast("cpu", torch.bfloat16):
                 found = self.network(x.contiguous(memory_format=torch.channels_last))
             loss = (F.smooth_l1_loss(found, places, beta=0.03, reduction="none") * weights).mean()

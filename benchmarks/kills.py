@@ -19,9 +19,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
-import vae.models.trainable
+import vae.training.module
 import vae.visualization.callbacks  # noqa: F401
-from vae.options import compose
+from vae.cli.compose import compose
 from vae.train_model import train
 
 SMALL = (

@@ -13,8 +13,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from vae.files import whole
-from vae.runs import processor, versions
+from vae.runs.files import atomic_write
+from vae.runs.records import processor, versions
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "opencv-python-headless", "scikit-image", "pythae")
@@ -130,7 +130,7 @@ def machine() -> dict[str, Any]:
 def write(name: str, rows: Sequence[Row], folder: Path = RESULTS, **more: Any) -> None:
     """`<folder>/<name>.json`: the rows and the machine."""
     content = {"benchmark": name, "machine": machine(), "rows": [asdict(r) | {"met": r.met} for r in rows], **more}
-    with whole(folder / f"{name}.json") as path:
+    with atomic_write(folder / f"{name}.json") as path:
         path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -17,7 +17,7 @@ def measure(options) -> tuple[list[Row], dict]:
     for count in (few, many):
         folder = photos(Path(f"photos{count}"), count, width=400, different=8)
         data = ["data=folder", f"data.name=faces{count}", f"data.raw_dir={folder}", "data.processed_dir=processed"]
-        prepared[count] = [sys.executable, "-m", "vae.data.make_dataset", *data]
+        prepared[count] = [sys.executable, "-m", "vae.make_dataset", *data]
         trained[count] = [
             *(sys.executable, "-m", "vae.train_model", *data, "trainer.max_epochs=1", "report=false"),
             *(f"run_dir=run{count}", "model.channels=[8,16,32]"),

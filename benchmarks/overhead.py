@@ -8,7 +8,7 @@ from benchmarks import clock
 from benchmarks.drawing import drawn
 from benchmarks.measuring import Row, row, seconds
 from benchmarks.step import Bare
-from vae.data.datamodule import to_pictures
+from vae.data.datamodule import to_images
 from vae.data.store import FaceStore
 
 
@@ -22,7 +22,7 @@ def measure(options) -> tuple[list[Row], dict]:
         *("report=false", "callbacks.figures.every=1"),
     ]
     faces = FaceStore(Path("processed/drawn")).resized(size)
-    x = to_pictures(torch.from_numpy(faces[:batch].copy()))
+    x = to_images(torch.from_numpy(faces[:batch].copy()))
     bare, steps = Bare(data), range(2 if options.small else 50)
 
     def training() -> tuple[float, float]:

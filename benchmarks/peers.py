@@ -29,13 +29,13 @@ from benchmarks import pytorch_vae, vanilla
 from benchmarks.judge import STEPS, Judge
 from benchmarks.measuring import Row, row
 from benchmarks.pythae_way import Decoder, Encoder
-from vae.data.opened import heldout_pictures, open_data, training_pictures
+from vae.data.loading import heldout_images, load_datamodule, training_images
 from vae.data.store import FaceStore
-from vae.metrics.comparison import Comparison
-from vae.metrics.eigencats import Eigencats
+from vae.metrics.pca_baseline import PCABaseline
+from vae.metrics.sample_quality import Comparison
 from vae.metrics.sliced_wasserstein import sliced_wasserstein
 from vae.models.serialization import load
-from vae.visualization.pictures import grid, save_picture
+from vae.visualization.images import grid, save_image
 
 SAMPLES = 1024
 SHOWN = 12
@@ -164,11 +164,11 @@ def measure(options) -> tuple[list[Row], dict]:
         print("peers: left out; name a trained run whose data is at hand, --run models/latest")
         return [], {}
     model = load(options.run)
-    datamodule = open_data(model.config.data, options.processed)
-    train = training_pictures(datamodule, 10**6)
-    real, size = heldout_pictures(datamodule), train.shape[-1]
-    space = Eigencats(train, LATENTS)
-    compare = Comparison(real, space, lambda: datamodule.pictures("train", mirrored=datamodule.flip > 0))
+    datamodule = load_datamodule(model.config.data, options.processed)
+    train = training_images(datamodule, 10**6)
+    real, size = heldout_images(datamodule), train.shape[-1]
+    space = PCABaseline(train, LATENTS)
+    compare = Comparison(real, space, lambda: datamodule.images("train", mirrored=datamodule.flip > 0))
     count, seconds = (16, 1.0) if options.small else (SAMPLES, 60.0 * options.minutes)
     samples = {"VAE Cats": model.sample(count, seed=0), "PCA": space.sample(count, 0)}
     for name, draw in peers(size).items():
@@ -181,7 +181,7 @@ def measure(options) -> tuple[list[Row], dict]:
     for name, drawn in samples.items():
         measures[name] = compare.measure(drawn.clamp(-1, 1), name)[0] | judge.measure(drawn.clamp(-1, 1))
     sheet = torch.cat([real[:SHOWN], *(drawn[:SHOWN] for drawn in samples.values())])
-    save_picture(grid(sheet, columns=SHOWN), options.results / "peers.png")
+    save_image(grid(sheet, columns=SHOWN), options.results / "peers.png")
     distance = {name: values["sliced_wasserstein"] for name, values in measures.items()}
     ours, _ = distance.pop("VAE Cats"), distance.pop("training faces")
     rows = [row("distance of samples", [(ours, theirs)], "≤ 1×", "SWD×10³", name) for name, theirs in distance.items()]

@@ -5,8 +5,8 @@ from itertools import count as numbers
 from benchmarks.clock import trained
 from benchmarks.drawing import drawn
 from benchmarks.measuring import Row, compare, seconds
+from vae.cli.compose import compose
 from vae.models.serialization import load
-from vae.options import compose
 from vae.predict_model import predict
 
 FOLDER = numbers()

@@ -12,11 +12,11 @@ from benchmarks import clock, pytorch_vae
 from benchmarks.drawing import drawn
 from benchmarks.measuring import Row, compare, seconds
 from benchmarks.vanilla import OURS
-from vae.data.datamodule import to_pictures
+from vae.cli.compose import compose
+from vae.data.datamodule import to_images
 from vae.data.store import FaceStore, cores
-from vae.models.model import build
-from vae.models.training import precision
-from vae.options import compose
+from vae.models.vae import build
+from vae.training.build import precision
 
 SIZE, BATCH = 64, 64
 # The others draw no pictures while they train and change none but by mirroring.
@@ -55,7 +55,7 @@ def measure(options) -> tuple[list[Row], dict]:
     Path("pictures").mkdir()
     for number, face in enumerate(store.faces):
         Image.fromarray(face).save(f"pictures/{number:06d}.jpg", quality=92)
-    faces = to_pictures(torch.from_numpy(store.resized(SIZE)[: steps * batch // 3].copy())).contiguous()
+    faces = to_images(torch.from_numpy(store.resized(SIZE)[: steps * batch // 3].copy())).contiguous()
     once = faces[:batch]
     last = once.contiguous(memory_format=torch.channels_last)
     workers = cores()

@@ -11,14 +11,14 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from vae.app.server import samplers
+from vae.app.session import Studio
 from vae.data.align import align, read_photo
-from vae.data.datamodule import to_pictures
+from vae.data.datamodule import to_images
 from vae.data.landmarks import landmark_file, read_landmarks
 from vae.data.store import FaceStore
 from vae.models.serialization import load
-from vae.visualization.app import samplers
-from vae.visualization.pictures import grid, to_uint8
-from vae.visualization.studio import Studio
+from vae.visualization.images import grid, to_uint8
 
 IMAGES = Path(__file__).parent / "source" / "images"
 LARGEST = 150_000  # bytes
@@ -29,7 +29,7 @@ def main(run: str) -> None:
     data = studio.model.config.data
     store = FaceStore(Path(data.processed_dir) / data.name)
     test = np.flatnonzero(store.split == "test")
-    held_out = to_pictures(torch.from_numpy(store.resized(studio.size)[test]))
+    held_out = to_images(torch.from_numpy(store.resized(studio.size)[test]))
 
     save("cats64", grid(load("models/cats64").sample(64, seed=0), columns=16), 1024)
     save("samples", grid(studio.cats(36, seed=4, temperature=0.9), columns=12), 1024)
@@ -61,7 +61,7 @@ def way(studio: Studio, store: FaceStore, rows: list[int]) -> None:
         points = read_landmarks(landmark_file(path))
         photo, _ = read_photo(path)
         face = align(photo, points, data.fill).face
-        drawn = studio.model.reconstruct(to_pictures(torch.from_numpy(store.resized(studio.size)[[row]])))
+        drawn = studio.model.reconstruct(to_images(torch.from_numpy(store.resized(studio.size)[[row]])))
         pieces += [_dotted(photo, points, height), _square(face, height), _square(to_uint8(drawn[0]), height)]
     side = height
     sheet = Image.new("RGB", (len(rows) * (3 * side + 3 * gap) - gap, side), "white")

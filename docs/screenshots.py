@@ -12,9 +12,9 @@ import uvicorn
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from vae.visualization.app import samplers, web
-from vae.visualization.runs import find_runs
-from vae.visualization.studio import Studio
+from vae.app.server import samplers, web
+from vae.app.session import Studio
+from vae.visualization.run_gallery import find_runs
 
 IMAGES = Path(__file__).parent / "source" / "images"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]

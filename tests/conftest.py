@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from vae.options import CONFIGS
+from vae.cli.compose import CONFIGS
 
 # Small enough for a test, and still the real thing.
 TINY = ["data.image_size=16", "data.batch_size=16", "model.channels=[8,16]", "model.latent_dim=4", "report=false"]
@@ -28,7 +28,7 @@ def composed():
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory, composed) -> dict[str, str]:
     """Folders of 60 drawn cats, aligned: options for any command that reads data."""
-    from vae.data.make_dataset import make_dataset
+    from vae.data.preparation import make_dataset
 
     folder = tmp_path_factory.mktemp("drawn")
     options = [f"data.raw_dir={folder / 'raw'}", f"data.processed_dir={folder / 'processed'}", "data.source.count=60"]

@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from vae.data.detect import stored
-from vae.data.drawn import draw_cat
 from vae.data.landmarks import format_landmarks
+from vae.data.synthetic.drawn import draw_cat
 
 USED, IGNORED = "used", "ignored"  # the others are reasons of skipped.csv
 UNREADABLE, NONE, BAD, SMALL, OUTSIDE = "unreadable", "no landmarks", "bad landmarks", "small face", "outside the photo"

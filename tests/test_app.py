@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from tests.conftest import TINY
-from vae.errors import EnvironmentProblem, InputError
+from vae.cli.errors import EnvironmentProblem, InputError
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
@@ -34,9 +34,9 @@ FLAGS = [
 def run(tmp_path_factory, composed, drawn):
     """A run on drawn cats, its weights as they were at the start: enough to be looked at."""
     from vae.data.datamodule import FaceDataModule
-    from vae.models.model import build
     from vae.models.serialization import export
-    from vae.visualization.pictures import save_grid
+    from vae.models.vae import build
+    from vae.visualization.images import save_grid
 
     folder = tmp_path_factory.mktemp("models") / "runs" / "first"
     config = composed("train", *TINY, *drawn)
@@ -47,7 +47,7 @@ def run(tmp_path_factory, composed, drawn):
     data = FaceDataModule(f"{config.data.processed_dir}/drawn", image_size=16, batch_size=16)
     data.prepare_data()
     data.setup()
-    codes = model.codes(data.pictures("train", mirrored=True))
+    codes = model.codes(data.images("train", mirrored=True))
     model.sampler.fit(codes)
     export(model, config, codes, folder)
     save_grid(model.sample(4, seed=0), folder / "figures" / "samples.png")
@@ -58,8 +58,8 @@ def run(tmp_path_factory, composed, drawn):
 
 @pytest.fixture(scope="module")
 def studio(run):
-    from vae.visualization.app import samplers
-    from vae.visualization.studio import Studio
+    from vae.app.server import samplers
+    from vae.app.session import Studio
 
     return Studio(run, samplers())
 
@@ -67,7 +67,7 @@ def studio(run):
 @pytest.fixture(scope="module")
 def photo():
     """A cat with its background, larger than a face."""
-    from vae.data.drawn import draw, sample_traits
+    from vae.data.synthetic.drawn import draw, sample_traits
 
     return np.asarray(draw(sample_traits(np.random.default_rng(3)))[0])
 
@@ -107,17 +107,17 @@ def test_a_training_picture_is_its_own_neighbour(studio):
     faces, mirrored, rows = studio.training_faces
     near = studio.nearest_codes(studio.codes[2:3])
     assert near.distances[0] == 0 and near.distances == sorted(near.distances)
-    from vae.data.datamodule import to_pictures
+    from vae.data.datamodule import to_images
 
-    same = to_pictures(torch.from_numpy(faces[rows[2:3]]))
+    same = to_images(torch.from_numpy(faces[rows[2:3]]))
     assert torch.equal(near.pictures[:1], same)
     assert studio.nearest_pictures(same).distances[0] == 0
     turned = studio.nearest_codes(studio.codes[len(rows) : len(rows) + 1])
-    assert torch.equal(turned.pictures[0], to_pictures(torch.from_numpy(mirrored[rows[:1]]))[0])
+    assert torch.equal(turned.pictures[0], to_images(torch.from_numpy(mirrored[rows[:1]]))[0])
 
 
 def test_without_the_data_neighbours_are_drawn_from_their_codes(studio, run):
-    from vae.visualization.studio import Studio
+    from vae.app.session import Studio
 
     alone = Studio(run)
     alone.model.config.data.processed_dir = "nowhere"
@@ -127,7 +127,7 @@ def test_without_the_data_neighbours_are_drawn_from_their_codes(studio, run):
 
 
 def test_a_photo_without_a_face_is_taken_from_its_middle(studio):
-    from vae.visualization.fragments import through_the_model
+    from vae.app.html import through_the_model
 
     blank = np.full((60, 90, 3), 128, np.uint8)
     assert studio.face(blank).landmarks is None and studio.face(blank).x.shape == (1, 3, 16, 16)
@@ -135,8 +135,8 @@ def test_a_photo_without_a_face_is_taken_from_its_middle(studio):
 
 
 def test_runs_side_by_side(run):
-    from vae.visualization.fragments import side_by_side
-    from vae.visualization.runs import find_runs, read_run
+    from vae.app.html import side_by_side
+    from vae.visualization.run_gallery import find_runs, read_run
 
     models = run.parent.parent
     assert set(find_runs(models)) == {run, run.with_name("second")}
@@ -147,14 +147,14 @@ def test_runs_side_by_side(run):
 
 @pytest.mark.parametrize(("option", "word"), [("run=nowhere", "nowhere"), ("port=99999", "port"), ("port=0", "port")])
 def test_mistakes(composed, option, word):
-    from vae.visualization.app import serve
+    from vae.app.server import serve
 
     with pytest.raises(InputError, match=word):
         serve(composed("app", option))
 
 
 def test_a_port_that_is_taken():
-    from vae.visualization.app import listening
+    from vae.app.server import listening
 
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(EnvironmentProblem, match="another port"):
         listening("127.0.0.1", taken.getsockname()[1])
@@ -165,7 +165,7 @@ def address(studio, run, tmp_path_factory):
     """The page, served by a thread."""
     import uvicorn
 
-    from vae.visualization.app import listening, web
+    from vae.app.server import listening, web
 
     os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("uploads"))
     server = uvicorn.Server(uvicorn.Config(web(studio, run.parent.parent), log_level="error"))
@@ -331,7 +331,7 @@ def test_fifty_uploads_at_once(address, photo, studio):
 
     import httpx
 
-    from vae.visualization.uploads import take_upload
+    from vae.app.uploads import take_upload
 
     buffer = io.BytesIO()
     Image.fromarray(photo).save(buffer, "JPEG")
@@ -358,7 +358,7 @@ def test_fifty_uploads_at_once(address, photo, studio):
 def test_too_much_is_sent_away(address, monkeypatch):
     import httpx
 
-    from vae.visualization import app
+    from vae.app import server as app
 
     left = Path(os.environ["GRADIO_TEMP_DIR"]) / "left"
     left.write_bytes(b"12")
@@ -373,7 +373,7 @@ def test_who_may_open_the_page(run, composed, monkeypatch, capsys, host, warns):
     import httpx
     import uvicorn
 
-    from vae.visualization.app import listening, serve
+    from vae.app.server import listening, serve
 
     answers = {}
 

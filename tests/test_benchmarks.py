@@ -12,8 +12,8 @@ from benchmarks import __main__ as bench
 from benchmarks import judge
 from benchmarks.measuring import Row, compare
 from vae.data.align import SIZE, TARGETS
-from vae.data.datamodule import to_pictures
-from vae.data.make_dataset import make_dataset
+from vae.data.datamodule import to_images
+from vae.data.preparation import make_dataset
 from vae.data.store import FaceStore
 
 KEYS = {"name", "ours", "alternative", "ratio", "goal", "spread", "unit", "against", "met"}
@@ -79,7 +79,7 @@ def test_the_judge_knows_where_eyes_and_mouth_belong(drawn, composed):
     assert points.shape == (len(store), 9, 2)
     assert (points[:, :3] - targets).abs().max() < 0.2  # a similarity cannot put all three of every cat in place
 
-    real = to_pictures(torch.from_numpy(np.array(store.resized(64))))
+    real = to_images(torch.from_numpy(np.array(store.resized(64))))
     fixed = judge.Judge(store, real, steps=3)
     values, noise = fixed.measure(real), fixed.measure(torch.rand_like(real) * 2 - 1)
     assert 0.88 <= values["in_place"] <= 0.94 and values["landmark_distance"] == pytest.approx(0, abs=1e-3)

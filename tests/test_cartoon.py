@@ -10,12 +10,12 @@ from PIL import Image
 
 import vae
 from tests.test_download import server  # noqa: F401  (a fixture)
+from vae.cli.errors import EnvironmentProblem, InputError
 from vae.data.cartoon import download_cartoons
-from vae.data.make_dataset import make_dataset
+from vae.data.preparation import make_dataset
 from vae.data.sources import find_photos
-from vae.data.standins import VARIANTS, draw_cartoon, draw_dog, draw_standins
 from vae.data.store import FaceStore
-from vae.errors import EnvironmentProblem, InputError
+from vae.data.synthetic.standins import VARIANTS, draw_cartoon, draw_dog, draw_standins
 
 
 @pytest.fixture

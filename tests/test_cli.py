@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from vae.cli import command
-from vae.errors import EnvironmentProblem, InputError
+from vae.cli.command import command
+from vae.cli.errors import EnvironmentProblem, InputError
 
-TRAIN, DATA, DETECTOR = "vae.train_model", "vae.data.make_dataset", "vae.data.detect"
+TRAIN, DATA, DETECTOR = "vae.train_model", "vae.make_dataset", "vae.evaluate_detector"
 PREDICT, EVALUATE, COMPARE = "vae.predict_model", "vae.evaluate_model", "vae.compare_runs"
 EXPORT = "vae.export_model"
-FIGURES, REPORT, APP = "vae.visualization.visualize", "vae.visualization.report", "vae.visualization.app"
+FIGURES, REPORT, APP = "vae.draw_figures", "vae.write_report", "vae.serve_app"
 
 # What is typed, and what the one line must name.
 MISTAKES = [
@@ -185,7 +185,7 @@ def test_quick_commands_import_nothing_heavy(tmp_path):
     for program, heavy in [
         ("import vae", ["torch", "numpy", "hydra"]),
         ("import vae.train_model, vae.predict_model", ["torch", "pytorch_lightning", "cv2"]),
-        ("import vae.data.make_dataset", ["torch", "matplotlib"]),
+        ("import vae.data.preparation", ["torch", "matplotlib"]),
     ]:
         program += f"; import sys; print([name for name in {heavy} if name in sys.modules])"
         done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -4,7 +4,7 @@ import pytest
 from hydra.utils import instantiate
 
 from tests.conftest import TINY
-from vae.options import CONFIGS
+from vae.cli.compose import CONFIGS
 
 GROUPS = {path.name: path for path in CONFIGS.iterdir() if path.is_dir()}
 CHOICES = [(group, path.stem) for group, folder in GROUPS.items() for path in sorted(folder.glob("*.yaml"))]
@@ -14,7 +14,7 @@ CHOICES = [(group, path.stem) for group, folder in GROUPS.items() for path in so
 def test_every_choice_composes_and_instantiates(group, choice, composed, tmp_path):
     import torch
 
-    from vae.models.training import build_trainable
+    from vae.training.build import build_trainable
 
     options = [f"{group}={choice}", f"run_dir={tmp_path}"]
     if choice == "folder":

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from vae.cli.errors import InputError
 from vae.data.augment import Augmentation
-from vae.data.datamodule import FaceDataModule, Faces, Shuffle, to_pictures
-from vae.errors import InputError
+from vae.data.datamodule import FaceDataModule, Faces, Shuffle, to_images
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +51,15 @@ def test_mirrored_faces_come_after_the_others():
 
 def test_pictures_in_order(datamodule):
     faces = datamodule.splits["test"]
-    expected = to_pictures(torch.from_numpy(faces.faces[faces.rows]))
-    assert torch.equal(torch.cat(list(datamodule.pictures("test"))), expected)
-    assert len(torch.cat(list(datamodule.pictures("train", limit=20)))) == 20
-    assert len(torch.cat(list(datamodule.pictures("test", mirrored=True)))) == 2 * len(faces)
+    expected = to_images(torch.from_numpy(faces.faces[faces.rows]))
+    assert torch.equal(torch.cat(list(datamodule.images("test"))), expected)
+    assert len(torch.cat(list(datamodule.images("train", limit=20)))) == 20
+    assert len(torch.cat(list(datamodule.images("test", mirrored=True)))) == 2 * len(faces)
 
 
 def test_bytes_and_pictures_are_inverse():
     batch = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1).expand(1, 16, 16, 3)
-    x = to_pictures(batch)
+    x = to_images(batch)
     assert x.min() == -1 and x.max() == 1
     assert torch.equal(((x + 1) * 127.5).round().byte().permute(0, 2, 3, 1), batch)
 
@@ -107,7 +107,7 @@ def test_options_out_of_range_are_named(option):
 
 
 def test_a_split_without_faces_is_named(datamodule, tmp_path, drawn, composed):
-    from vae.data.make_dataset import make_dataset
+    from vae.data.preparation import make_dataset
 
     options = [o for o in drawn if "processed" not in o]
     folder = make_dataset(composed("train", *options, f"data.processed_dir={tmp_path}", "data.split.val=0").data)

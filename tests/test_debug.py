@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TINY
-from vae.models.training import make_callbacks
 from vae.train_model import main, train
+from vae.training.build import make_callbacks
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,13 @@ import pytest
 from PIL import Image
 
 import vae
+from vae.cli.errors import InputError
 from vae.data import detect
-from vae.data.drawn import draw_cat
 from vae.data.landmarks import landmark_file, read_landmarks, write_landmarks
-from vae.data.make_dataset import main, make_dataset
+from vae.data.preparation import make_dataset
 from vae.data.store import FaceStore
-from vae.errors import InputError
+from vae.data.synthetic.drawn import draw_cat
+from vae.make_dataset import main
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +155,7 @@ def test_the_fit_finds_the_places(folder, found):
 
 
 def test_the_command(folder, found):
-    program = [sys.executable, "-m", "vae.data.detect", f"photos={folder / 'raw'}"]
+    program = [sys.executable, "-m", "vae.evaluate_detector", f"photos={folder / 'raw'}"]
     write_landmarks(landmark_file(folder / "raw" / "sub" / "cat.png"), found[1])
     done = subprocess.run(program, cwd=folder, capture_output=True, text=True, check=True)
     assert "faces found: 1 of 1 photos" in done.stdout and "median eye error" in done.stdout

@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from vae.errors import InputError
-from vae.models.directions import Named, checked_word, find_directions, fit_named
+from vae.cli.errors import InputError
+from vae.models.directions import AttributeDirections, checked_word, find_directions, fit_attribute_directions
 
 
 def codes(n=200, shape=(6,), seed=0):
@@ -67,14 +67,17 @@ def told(n=400, noise=0.1, seed=1):
 
 def test_what_codes_tell_gets_a_name_and_nothing_else_does():
     z, attributes, filters = told()
-    named = fit_named(z, attributes, WORDS, range(400))
+    named = fit_attribute_directions(z, attributes, WORDS, range(400))
     assert named.ends == [("less turn", "more turn"), ("darker", "lighter")]
     assert named.r2[0] > 0.999 and 0.9 < named.r2[1] < 0.999
     assert torch.cosine_similarity(named.filters, filters.flip(0)).min() > 0.95
-    assert fit_named(z, attributes, WORDS, range(400), most=1).ends == named.ends[:1]
-    assert fit_named(z, attributes, WORDS, range(400), least_r2=0.995).ends == named.ends[:1]
+    assert fit_attribute_directions(z, attributes, WORDS, range(400), most=1).ends == named.ends[:1]
+    assert fit_attribute_directions(z, attributes, WORDS, range(400), least_r2=0.995).ends == named.ends[:1]
     short = {"turn": attributes["turn"][:49]}
-    for none in (fit_named(z[:49], short, {}, range(49)), fit_named(z, attributes, {}, [0] * 400)):
+    for none in (
+        fit_attribute_directions(z[:49], short, {}, range(49)),
+        fit_attribute_directions(z, attributes, {}, [0] * 400),
+    ):
         assert none.ends == [] and none.filters.shape == (0, 6)
 
 
@@ -82,16 +85,16 @@ def test_near_duplicates_do_not_make_dice_a_meaning():
     """Each picture five times: a regression that is tested on copies of what it was fitted to tells anything."""
     z = codes(20, (40,)).repeat(5, 1)
     dice = np.tile(np.random.default_rng(0).normal(size=20), 5)
-    assert fit_named(z, {"dice": dice}, {}, range(100)).r2[0] > 0.9
-    assert fit_named(z, {"dice": dice}, {}, list(range(20)) * 5).ends == []
+    assert fit_attribute_directions(z, {"dice": dice}, {}, range(100)).r2[0] > 0.9
+    assert fit_attribute_directions(z, {"dice": dice}, {}, list(range(20)) * 5).ends == []
 
 
 @pytest.mark.parametrize("shape", [(6,), (1, 3, 2)])
 def test_named_and_principal_directions_do_not_get_into_each_others_way(shape):
     z, attributes, _ = told()
-    named = fit_named(z, attributes, WORDS, range(400))
+    named = fit_attribute_directions(z, attributes, WORDS, range(400))
     z = z.unflatten(1, shape)
-    found = find_directions(z, 5, Named(named.ends, named.r2, named.filters.unflatten(1, shape)))
+    found = find_directions(z, 5, AttributeDirections(named.ends, named.r2, named.filters.unflatten(1, shape)))
     assert found.names == ["less turn – more turn", "darker – lighter", "", "", ""]
     assert found.axes.shape == (5, *shape)
     both = found.filters.flatten(1) @ found.axes.flatten(1).T
@@ -109,7 +112,7 @@ def test_named_and_principal_directions_do_not_get_into_each_others_way(shape):
 def test_a_named_direction_goes_where_such_codes_lie():
     """Two latents that vary together: who moves the one that tells an attribute moves the other, too."""
     z = codes(2000, (1,))[:, [0, 0]] + 0.3 * codes(2000, (2,), seed=3)
-    named = Named([("a", "b")], [1.0], torch.tensor([[1.0, 0.0]]))
+    named = AttributeDirections([("a", "b")], [1.0], torch.tensor([[1.0, 0.0]]))
     axis = find_directions(z, 2, named).axes[0]
     slope = np.polyfit(z[:, 0], z[:, 1], 1)[0]
     assert (axis[1] / axis[0]).item() == pytest.approx(slope, rel=1e-3) and slope > 0.5
@@ -117,7 +120,7 @@ def test_a_named_direction_goes_where_such_codes_lie():
 
 def test_there_are_no_more_directions_than_latents():
     z, attributes, _ = told()
-    named = fit_named(z, attributes, WORDS, range(400))
+    named = fit_attribute_directions(z, attributes, WORDS, range(400))
     assert find_directions(z, 20, named).axes.shape == (6, 6)
     assert find_directions(z, 1, named).names == ["less turn – more turn"]
 
@@ -125,7 +128,7 @@ def test_there_are_no_more_directions_than_latents():
 @pytest.mark.parametrize("filters", [torch.zeros(1, 6), torch.ones(2, 6), torch.full((1, 6), torch.nan)])
 def test_directions_that_are_none(filters):
     with pytest.raises(InputError, match="not independent"):
-        find_directions(codes(), 4, Named([("a", "b")] * len(filters), [1.0] * len(filters), filters))
+        find_directions(codes(), 4, AttributeDirections([("a", "b")] * len(filters), [1.0] * len(filters), filters))
 
 
 @pytest.mark.parametrize("word", ["", " ", "<b>", "a" * 41, "a\nb", "'", "&amp;", 5, None, ["a"]])

@@ -15,19 +15,19 @@ from PIL import ImageOps
 
 from tests import dirty
 from tests.dirty import IGNORED, UNREADABLE, USED
+from vae.cli.errors import InputError
 from vae.data.align import FILLS, align
 from vae.data.detect import stored
+from vae.data.images import read_images
 from vae.data.landmarks import LandmarkError, read_landmarks
-from vae.data.make_dataset import align_photo, make_dataset
-from vae.data.pictures import read_pictures
+from vae.data.preparation import align_photo, make_dataset
 from vae.data.store import FaceStore
-from vae.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 SECONDS, MEGABYTES = 10, 300
 PROGRAM = """
 from pathlib import Path
-from vae.data.make_dataset import main
+from vae.make_dataset import main
 main()
 status = Path("/proc/self/status")  # what getrusage says begins with the size of the process that started this one
 lines = status.read_text().splitlines() if status.exists() else []
@@ -127,7 +127,7 @@ def test_a_name_that_leaves_no_room_for_landmarks(composed, tmp_path):
     data = composed("make_dataset", "data=folder", "data.align=center", *options).data
     make_dataset(data)
     assert [path.name for path in (tmp_path / "split").rglob("*.jpg")] == [name]
-    assert len(read_pictures(raw, data)) == 1
+    assert len(read_images(raw, data)) == 1
 
 
 def test_searching_for_faces_survives_them_too(corpus, folder, monkeypatch):

@@ -13,7 +13,7 @@ from torch import nn
 
 from tests.conftest import TINY
 from vae.data.datamodule import Batches, Shuffle
-from vae.models.distributed import GlobalBatchNorm2d, SyncBatchNorm
+from vae.training.distributed import GlobalBatchNorm2d, SyncBatchNorm
 
 ROOT = Path(__file__).parent.parent
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vae.cli.errors import EnvironmentProblem, InputError
 from vae.data import download as module
 from vae.data.download import download, unpack, unzip
-from vae.errors import EnvironmentProblem, InputError
 
 DATA = bytes(range(256)) * 64
 

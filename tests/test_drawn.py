@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 from PIL import Image
 
-from vae.data import drawn
-from vae.data.canvas import Canvas, ellipse
+from vae.cli.errors import InputError
 from vae.data.landmarks import landmark_file, read_landmarks
-from vae.errors import InputError
+from vae.data.synthetic import drawn
+from vae.data.synthetic.canvas import Canvas, ellipse
 
 seeds = st.integers(0, 2**63)
 MOVES = {"size", "scale", "position", "tilt", "turn", "width", "ear_height", "ear_spread", "mouth"}  # the landmarks
@@ -221,5 +221,5 @@ def test_numbers_out_of_range_are_named(tmp_path, bad):
 
 
 def test_drawing_needs_no_torch():
-    code = "import sys, vae.data.drawn; assert not {'torch', 'cv2', 'matplotlib'} & {*sys.modules}"
+    code = "import sys, vae.data.synthetic.drawn; assert not {'torch', 'cv2', 'matplotlib'} & {*sys.modules}"
     subprocess.run([sys.executable, "-c", code], check=True)

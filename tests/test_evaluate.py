@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from tests.conftest import TINY
-from vae import evaluate_model
+from vae import draw_figures, evaluate_model
+from vae import write_report as write_report_command
 from vae.evaluate_model import evaluate
-from vae.visualization import report, visualize
 from vae.visualization.film import save_film
 from vae.visualization.latent_map import flatten, save_latent_map
 from vae.visualization.report import CAPTIONS, write_report
@@ -109,7 +109,7 @@ def command(monkeypatch, capsys, main, *options):
 
 def test_figures_from_the_command_line(run, tmp_path, monkeypatch, capsys):
     options = [f"run={run}", f"out={tmp_path}", "latent_map=tsne", "only=[latent_map,alignment,samples,film]"]
-    status, said = command(monkeypatch, capsys, visualize.main, *options)
+    status, said = command(monkeypatch, capsys, draw_figures.main, *options)
     assert status == 0 and "samples_prior.png" in said.out
     for name in ("latent_map.png", "alignment.png", "samples.png", "samples_prior.png"):
         assert np.ptp(np.asarray(Image.open(tmp_path / name))) > 0
@@ -119,7 +119,7 @@ def test_figures_from_the_command_line(run, tmp_path, monkeypatch, capsys):
 
 def test_report_from_the_command_line(run, monkeypatch, capsys):
     (run / "report.html").unlink()
-    status, said = command(monkeypatch, capsys, report.main, f"run={run}", "figures=false")
+    status, said = command(monkeypatch, capsys, write_report_command.main, f"run={run}", "figures=false")
     assert status == 0 and "report.html" in said.out and (run / "report.html").is_file()
 
 
@@ -146,12 +146,12 @@ MISTAKES = [
     (evaluate_model, ["run=RUN", "processed_dir=empty"], "make data"),
     (evaluate_model, ["run=RUN", "num_samples=2"], "num_samples"),
     (evaluate_model, ["run=RUN", "samplers=[dice]"], "prior"),
-    (visualize, ["run=nowhere"], "nowhere"),
-    (visualize, ["run=RUN", "only=[portrait]"], "latent_map"),
-    (visualize, ["run=RUN", "only=[latent_map]", "latent_map=globe"], "tsne"),
-    (report, ["run=nowhere"], "nowhere"),
-    (report, ["run=empty", "figures=false"], "make train"),
-    (report, ["run=bad-picture", "figures=false"], "samples.png"),
+    (draw_figures, ["run=nowhere"], "nowhere"),
+    (draw_figures, ["run=RUN", "only=[portrait]"], "latent_map"),
+    (draw_figures, ["run=RUN", "only=[latent_map]", "latent_map=globe"], "tsne"),
+    (write_report_command, ["run=nowhere"], "nowhere"),
+    (write_report_command, ["run=empty", "figures=false"], "make train"),
+    (write_report_command, ["run=bad-picture", "figures=false"], "samples.png"),
 ]
 
 

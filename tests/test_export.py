@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 
 import vae
 from tests.conftest import TINY
-from vae.errors import InputError
+from vae.cli.errors import InputError
 from vae.export_model import export_model, thinned
-from vae.models.serialization import check, load, load_codes
+from vae.models.serialization import check, load, load_latents
 from vae.predict_model import predict
-from vae.runs import chosen_run
+from vae.runs.records import chosen_run
 
 ROOT = Path(__file__).parent.parent
 
@@ -65,8 +65,8 @@ def test_half_the_bytes_and_nearly_the_same_cats(run, exported):
     assert kinds == {torch.float16, torch.int64}
     before, after = load(run), load(box)
     assert all(value.dtype != torch.float16 for value in after.state_dict().values())
-    assert load_codes(box).dtype == torch.float32
-    assert torch.allclose(load_codes(box), load_codes(run), atol=1e-2)
+    assert load_latents(box).dtype == torch.float32
+    assert torch.allclose(load_latents(box), load_latents(run), atol=1e-2)
     difference = (before.sample(16, seed=3) - after.sample(16, seed=3)).abs()
     assert difference.mean() < 1 / 255 and difference.max() > 0
     assert Image.open(box / "figures" / "samples.png").size[0] > 16
@@ -86,7 +86,7 @@ def test_numbers_too_large_for_half_precision_stay_whole(run, composed, exported
 
     model = load(run)
     model.sampler.means[0, 0] = 1e6
-    export(model, model.config, load_codes(run), "large", half=True)
+    export(model, model.config, load_latents(run), "large", half=True)
     assert load("large").sampler.means[0, 0] == 1e6
 
 
@@ -108,7 +108,7 @@ def test_nothing_tells_of_the_machine(run, drawn, exported):
 def test_the_card_has_the_facts(run, exported):
     (run / "metrics.json").write_text(json.dumps({"run": "run", "sampler": "gmm", "psnr": 12.5}))
     text = (exported("licence=CC BY 4.0", "num_images=5", "seed=2") / "README.md").read_text()
-    codes = len(load_codes(run))
+    codes = len(load_latents(run))
     assert f"\n{codes // 2} pictures of the data set drawn, each of them also mirrored" in text
     assert "pictures: CC BY 4.0." in text and "first 5 new pictures of seed 2" in text
     assert "make train 'model.channels=[8,16]' data.raw_dir=FOLDER data.processed_dir=FOLDER" in text
@@ -228,10 +228,10 @@ def lit(tmp_path_factory, composed) -> Path:
 
 
 def test_light_and_dark_get_a_name(lit, exported, capsys):
+    from vae.app.session import Studio
     from vae.data.attributes import of_pictures
     from vae.models.directions import load_directions
-    from vae.visualization.pictures import to_uint8
-    from vae.visualization.studio import Studio
+    from vae.visualization.images import to_uint8
 
     box = exported(f"run={lit}", "most_directions=2")
     told = {direction.low: direction.r2 for direction in OmegaConf.load(box / "config.yaml").directions}
@@ -265,7 +265,7 @@ def test_light_and_dark_get_a_name(lit, exported, capsys):
     ids=str,
 )
 def test_hostile_directions_are_refused(lit, exported, place, value):
-    from vae.visualization.studio import Studio
+    from vae.app.session import Studio
 
     box = exported(f"run={lit}", "most_directions=1")
     config = OmegaConf.load(box / "config.yaml")

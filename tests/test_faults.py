@@ -19,19 +19,19 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from tests.conftest import TINY
-from vae import runs
-from vae.check_files import check
-from vae.cli import explain
+from vae.cli.command import explain
+from vae.cli.errors import EnvironmentProblem, InputError
 from vae.data import store
-from vae.data.drawn import draw_dataset
-from vae.data.make_dataset import make_dataset
+from vae.data.preparation import make_dataset
 from vae.data.store import FaceStore
-from vae.errors import EnvironmentProblem, InputError
-from vae.files import UNFINISHED, sweep, whole
-from vae.models.model import build
+from vae.data.synthetic.drawn import draw_dataset
 from vae.models.serialization import export, load
+from vae.models.vae import build
 from vae.predict_model import predict
+from vae.runs import records as runs
+from vae.runs.files import UNFINISHED, atomic_write, sweep
 from vae.train_model import train
+from vae.verify_files import check
 
 ROOT = Path(__file__).parents[1]
 QUICK = [
@@ -207,7 +207,7 @@ def test_drawing_processes_end_with_the_one_that_is_killed(composed):
 def test_leftovers_go_and_what_is_being_written_stays():
     Path(f"{UNFINISHED}abc-left.png").write_bytes(b"left")
     Path(".hidden.png").write_bytes(b"a person's")
-    with whole("b.png") as temporary:
+    with atomic_write("b.png") as temporary:
         number = child(lambda: sweep(Path()))
         assert ended(number) == 0 and temporary.exists()
         temporary.write_bytes(b"new")
@@ -262,7 +262,7 @@ def in_namespace(*commands: str) -> subprocess.CompletedProcess:
     """Shell commands, `mount` among them, whose mounts go with them."""
     if subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode:
         pytest.skip("mounts in a namespace are not allowed here")
-    env = os.environ | {"PYTHONPATH": str(ROOT), "DATA": f"{sys.executable} -m vae.data.make_dataset data=folder"}
+    env = os.environ | {"PYTHONPATH": str(ROOT), "DATA": f"{sys.executable} -m vae.make_dataset data=folder"}
     script = " && ".join(commands)
     return subprocess.run([*NAMESPACE, "sh", "-c", script], capture_output=True, text=True, env=env)
 

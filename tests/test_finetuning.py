@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 import vae
 from tests.conftest import TINY
-from vae.errors import InputError
+from vae.cli.errors import InputError
 from vae.export_model import export_model
 from vae.models.serialization import load
 from vae.train_model import main

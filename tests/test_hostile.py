@@ -19,10 +19,10 @@ from safetensors.torch import save_file
 
 import vae
 from tests.conftest import TINY
-from vae.errors import InputError
-from vae.models.trusted import known
-from vae.sweeps import begin
-from vae.untrusted import BYTES, read_json, read_yaml
+from vae.cli.errors import InputError
+from vae.runs.safe_parsing import BYTES, read_json, read_yaml
+from vae.runs.sweeps import begin
+from vae.runs.target_allowlist import known
 
 MS_SSIM = {"_target_": "vae.models.likelihoods.Energy", "loss": {"_target_": "kornia.losses.MS_SSIMLoss"}}
 
@@ -30,8 +30,8 @@ MS_SSIM = {"_target_": "vae.models.likelihoods.Energy", "loss": {"_target_": "ko
 @pytest.fixture(scope="module")
 def files(tmp_path_factory, composed) -> dict[str, bytes]:
     """The files of a sound run."""
-    from vae.models.model import build
     from vae.models.serialization import export
+    from vae.models.vae import build
 
     folder = tmp_path_factory.mktemp("sound")
     config = composed("train", *TINY, "sampler.n_components=2")
@@ -103,9 +103,9 @@ TARGETS = [
     "hydra.utils.instantiate",
     "hydra._internal.utils._locate",
     "vae.cli.command",
-    "vae.files.whole",
+    "vae.runs.files.whole",
     "vae.data.download.download",
-    "vae.data.drawn.draw_dataset",
+    "vae.data.synthetic.drawn.draw_dataset",
     "vae.models.networks.ConvEncoder",
     "pytorch_lightning.Trainer",
     "hostile_module.run",
@@ -375,9 +375,9 @@ def runs(tmp_path, files):
 
 @pytest.mark.parametrize(("name", "text"), BROKEN, ids=lambda value: value[:50])
 def test_a_broken_run_does_not_take_the_others_along(runs, marker, capsys, name, text):
-    from vae.visualization.compare import write_summary
-    from vae.visualization.fragments import side_by_side
-    from vae.visualization.runs import find_runs
+    from vae.app.html import side_by_side
+    from vae.visualization.run_gallery import find_runs
+    from vae.visualization.sweep_summary import write_summary
 
     broken = runs[-1] / name
     broken.parent.mkdir(exist_ok=True)
@@ -418,9 +418,9 @@ SCRIPT = "<script>alert(1)</script>"
 
 
 def test_pages_show_names_and_options_as_text(runs):
-    from vae.visualization.compare import write_summary
-    from vae.visualization.fragments import side_by_side
+    from vae.app.html import side_by_side
     from vae.visualization.report import write_report
+    from vae.visualization.sweep_summary import write_summary
 
     evil = runs[0].rename(runs[0].with_name(SCRIPT.replace("/", "⁄")))
     (evil / "options.yaml").write_text(yaml.safe_dump({"seed": SCRIPT, SCRIPT: SCRIPT, "$\\bad{": "$\\frac"}))
@@ -439,8 +439,8 @@ def test_pages_show_names_and_options_as_text(runs):
 
 
 def test_figures_that_are_none_are_not_shown(runs, tmp_path):
-    from vae.visualization.compare import write_summary
-    from vae.visualization.fragments import side_by_side
+    from vae.app.html import side_by_side
+    from vae.visualization.sweep_summary import write_summary
 
     secret = tmp_path / "secret"
     secret.write_text("password")

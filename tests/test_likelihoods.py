@@ -6,9 +6,9 @@ from hydra.utils import instantiate
 from torch.distributions import Laplace as TorchLaplace
 from torch.distributions import Normal
 
-from vae.errors import InputError
+from vae.cli.compose import CONFIGS
+from vae.cli.errors import InputError
 from vae.models.likelihoods import Bernoulli, Gaussian, Laplace, bits_per_dim
-from vae.options import CONFIGS
 
 NAMES = sorted(path.stem for path in (CONFIGS / "likelihood").glob("*.yaml"))
 

@@ -9,11 +9,11 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from vae.data import make_dataset as module
+from vae.cli.errors import InputError
+from vae.data import preparation as module
 from vae.data.landmarks import landmark_file, write_landmarks
-from vae.data.make_dataset import make_dataset
+from vae.data.preparation import make_dataset
 from vae.data.store import FaceStore
-from vae.errors import InputError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 LANDMARKS = np.array([(60, 80), (110, 78), (90, 120)])
@@ -297,7 +297,7 @@ def test_every_data_set_has_every_option(name):
 
 
 def test_the_command_does_not_import_torch_and_writes_no_other_file(raw):
-    code = "import sys, vae.data.make_dataset as m; m.main(); sys.exit('torch' in sys.modules)"
+    code = "import sys, vae.make_dataset as m; m.main(); sys.exit('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code, "data=folder", "data.raw_dir=raw", "data.name=x"],
         cwd=raw.parent,

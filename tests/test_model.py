@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from vae.errors import InputError
-from vae.models.model import build, interpolate_latents
-from vae.models.training import ema
+from vae.cli.errors import InputError
+from vae.models.vae import build, interpolate_latents
+from vae.training.build import ema
 
 MODELS = ["conv", "resnet"]
 

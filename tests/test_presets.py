@@ -9,9 +9,9 @@ from torch import nn
 
 import vae
 from tests.conftest import TINY
-from vae.data.drawn import draw_dataset
-from vae.data.standins import draw_standins
-from vae.models.model import build
+from vae.data.synthetic.drawn import draw_dataset
+from vae.data.synthetic.standins import draw_standins
+from vae.models.vae import build
 
 PRESETS = ["cats", "cat_notebook", "dogs", "vanilla", "cartoon"]
 LEAVES = {
@@ -113,7 +113,7 @@ def test_the_loss_is_that_of_the_original_but_for_constants(name, size, weight, 
 
 
 def test_a_cat_without_landmarks_among_others_is_told(raw, tmp_path, capsys):
-    from vae.data.make_dataset import make_dataset
+    from vae.data.preparation import make_dataset
 
     shutil.copytree(raw["cats"], tmp_path / "mixed")
     for file in sorted((tmp_path / "mixed").glob("*.cat"))[:3]:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vae.errors import InputError
+from vae.cli.errors import InputError
 from vae.models.distributions import DiagonalGaussian, StandardNormal
 from vae.models.regularizers import KL
 

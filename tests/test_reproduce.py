@@ -7,9 +7,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.conftest import TINY
-from vae.errors import InputError
+from vae.cli.errors import InputError
 from vae.reproduce_run import recorded, reproduce
-from vae.runs import installed, processor
+from vae.runs.records import installed, processor
 from vae.train_model import train
 
 FEW = ["trainer.max_epochs=2", "trainer.accelerator=cpu", "callbacks.progress_bar=null", "logger=csv"]

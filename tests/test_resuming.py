@@ -13,11 +13,11 @@ from pytorch_lightning.callbacks import Callback
 from safetensors.torch import load_file
 
 from tests.conftest import TINY
-from vae.errors import EnvironmentProblem, InputError
-from vae.models.resuming import SaveState, WholeCheckpoints
-from vae.models.trainable import TrainableVAE
-from vae.runs import read_result
+from vae.cli.errors import EnvironmentProblem, InputError
+from vae.runs.records import read_result
 from vae.train_model import train
+from vae.training.module import TrainableVAE
+from vae.training.resuming import AtomicCheckpointIO, SaveState
 
 ROOT = Path(__file__).parent.parent
 
@@ -201,14 +201,14 @@ def test_out_of_memory_suggests_a_batch_size(options, composed, monkeypatch, tmp
 
 def test_a_checkpoint_is_whole_or_absent(tmp_path, monkeypatch):
     path = tmp_path / "state.ckpt"
-    WholeCheckpoints().save_checkpoint({"a": torch.ones(3)}, path)
+    AtomicCheckpointIO().save_checkpoint({"a": torch.ones(3)}, path)
 
     def break_off(*_: object) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", break_off)
     with pytest.raises(OSError, match="disk full"):
-        WholeCheckpoints().save_checkpoint({"a": torch.zeros(3)}, path)
+        AtomicCheckpointIO().save_checkpoint({"a": torch.zeros(3)}, path)
     assert torch.load(path)["a"].sum() == 3 and list(tmp_path.iterdir()) == [path]
 
 

@@ -11,11 +11,11 @@ from scipy.stats import wasserstein_distance
 from sklearn.decomposition import PCA
 from torch import nn
 
-from vae.metrics.comparison import Comparison
-from vae.metrics.eigencats import Eigencats
 from vae.metrics.faces import cat_faces
 from vae.metrics.inception import inception
 from vae.metrics.memorisation import copies, nearest
+from vae.metrics.pca_baseline import PCABaseline
+from vae.metrics.sample_quality import Comparison
 from vae.metrics.samples import frechet_distance, kernel_distance, support
 from vae.metrics.sliced_wasserstein import _distance, laplacian_pyramid, levels, sliced_wasserstein
 
@@ -24,7 +24,7 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def pictures(count, side=32, seed=0):
+def images(count, side=32, seed=0):
     return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
@@ -121,18 +121,18 @@ def test_the_distance_along_directions_is_that_of_scipy():
 
 
 def test_sliced_wasserstein_distance():
-    x = pictures(16)
+    x = images(16)
     assert sliced_wasserstein(x, x) == {32: 0, 16: 0}
     blurred = torch.nn.functional.avg_pool2d(x, 5, 1, 2)
-    assert sliced_wasserstein(blurred, x)[32] > 1.3 * sliced_wasserstein(pictures(16, seed=1), x)[32]
+    assert sliced_wasserstein(blurred, x)[32] > 1.3 * sliced_wasserstein(images(16, seed=1), x)[32]
     assert sliced_wasserstein(x, blurred, seed=7) == sliced_wasserstein(x, blurred, seed=7)
     with pytest.raises(ValueError, match="same size"):
         sliced_wasserstein(x[:8], x)
 
 
 def test_eigencats_are_pca():
-    x = pictures(200, side=4) * torch.linspace(0.2, 1, 4)
-    mine = Eigencats(x, 6)
+    x = images(200, side=4) * torch.linspace(0.2, 1, 4)
+    mine = PCABaseline(x, 6)
     theirs = PCA(6, svd_solver="full").fit(x.flatten(1).double().numpy())
     np.testing.assert_allclose(mine.variances, theirs.explained_variance_, rtol=1e-4)
     assert mine.noise == pytest.approx(theirs.noise_variance_, rel=1e-4)
@@ -147,13 +147,13 @@ def test_eigencats_are_pca():
 
 
 def test_the_cascade_sees_cats_and_nothing_else(drawn):
-    from vae.data.datamodule import to_pictures
+    from vae.data.datamodule import to_images
     from vae.data.store import FaceStore
 
     folder = dict(option.split("=") for option in drawn)["data.processed_dir"]
-    cats = to_pictures(torch.from_numpy(FaceStore(f"{folder}/drawn").resized(64)[:24].copy()))
+    cats = to_images(torch.from_numpy(FaceStore(f"{folder}/drawn").resized(64)[:24].copy()))
     assert cat_faces(cats).mean() > 0.5
-    assert not cat_faces(pictures(4, side=64)).any() and not cat_faces(torch.zeros(1, 3, 64, 64)).any()
+    assert not cat_faces(images(4, side=64)).any() and not cat_faces(torch.zeros(1, 3, 64, 64)).any()
 
 
 def test_inception_is_never_downloaded(monkeypatch, tmp_path):
@@ -162,22 +162,22 @@ def test_inception_is_never_downloaded(monkeypatch, tmp_path):
 
 
 def test_nearest_training_pictures():
-    training, x = pictures(30, side=8), pictures(5, side=8, seed=1)
+    training, x = images(30, side=8), images(5, side=8, seed=1)
     x[3] = training[17] + 0.001
     found = nearest(x, training.split(7))
     distances = ((x[:, None] - training[None]) / 2).square().flatten(2).mean(2).sqrt()
     assert found.row.equal(distances.argmin(1)) and found.row[3] == 17
     torch.testing.assert_close(found.distance, distances.min(1).values, atol=1e-4, rtol=1e-3)
     assert found.ratio[3] < 0.05 and found.ratio[[0, 1, 2, 4]].min() > 0.5
-    heldout = nearest(pictures(100, side=8, seed=2), training.split(7))
+    heldout = nearest(images(100, side=8, seed=2), training.split(7))
     assert copies(nearest(training, [training]), heldout) == 1 and copies(heldout, heldout) <= 0.02
 
 
 @pytest.mark.parametrize(("count", "side", "missing"), [(4, 32, "precision"), (4, 32, "sliced"), (40, 12, "sliced")])
 def test_measures_without_pictures_enough_are_left_out_with_a_note(count, side, missing):
-    training = pictures(60, side)
-    compare = Comparison(training, Eigencats(training, 64), lambda: [training])
-    values, _ = compare.measure(pictures(count, side, seed=1), "few")
+    training = images(60, side)
+    compare = Comparison(training, PCABaseline(training, 64), lambda: [training])
+    values, _ = compare.measure(images(count, side, seed=1), "few")
     assert not any(name.startswith(missing) for name in values)
     assert any(missing in note and "few" in note for note in compare.notes)
     assert values["nearest_distance"] > 0 and 0 <= values["cat_detection_rate"] <= 1

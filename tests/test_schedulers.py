@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vae.models.schedulers import cosine, plateau
+from vae.training.schedulers import cosine, plateau
 
 
 def test_cosine_follows_the_progress():

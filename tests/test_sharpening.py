@@ -1,4 +1,4 @@
-"""`vae.models.sharpening`: a critic, whose gradients reach the decoder, and a second stage of training."""
+"""`vae.models.adversarial`: a critic, whose gradients reach the decoder, and a second stage of training."""
 
 import re
 import shutil
@@ -10,11 +10,11 @@ from torch import nn
 
 import vae
 from tests.conftest import TINY
+from vae.cli.errors import InputError
 from vae.data.augment import Augmentation
-from vae.errors import InputError
+from vae.models.adversarial import Critic, Sharpening
 from vae.models.serialization import load
-from vae.models.sharpening import Critic, Sharpening
-from vae.train_model import take_over
+from vae.train_model import inherit_config
 
 SHARPEN = ("experiment=sharpen", "sharpening.critic.channels=[8,16,32]", "sharpening.side=4", "data.batch_size=16")
 
@@ -141,7 +141,7 @@ def test_the_data_of_a_run_of_ones_own_is_taken_and_of_no_other_model(first, tmp
     for folder, taken in (("models/runs/mine", True), ("models/theirs", False)):
         shutil.copytree(first, folder)
         config = vae.compose("train", *SHARPEN, f"init_from={folder}")
-        take_over(config)
+        inherit_config(config)
         assert (config.data.processed_dir == load(first).config.data.processed_dir) is taken
         assert config.data.batch_size == 16 and config.data.image_size == 16
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.test_download import closed_port, nothing_else, server, zipped  # noqa: F401  (the fixture `server`)
+from vae.cli.errors import EnvironmentProblem, InputError
 from vae.data.sources import download_cats, find_photos
-from vae.errors import EnvironmentProblem, InputError
 
 
 def make(folder, *names):

@@ -6,11 +6,11 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 import vae
-from vae.data.make_dataset import make_dataset
+from vae.cli.errors import InputError
+from vae.data.preparation import make_dataset
 from vae.data.split import choose_splits
-from vae.data.standins import draw_standins
 from vae.data.store import FaceStore, choose_split
-from vae.errors import InputError
+from vae.data.synthetic.standins import draw_standins
 
 
 def test_random_splits_are_those_of_scikit_learn():

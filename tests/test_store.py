@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from vae.cli.errors import InputError
 from vae.data.align import mirror
 from vae.data.store import FaceStore, FaceWriter, choose_split, in_order, write_contact_sheet, write_meta, write_rows
-from vae.errors import InputError
 
 COUNT = 5
 META = {"faces": COUNT, "settings": {"align": "center"}, "split": {}, "hash": {}}

@@ -11,11 +11,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.conftest import TINY
-from vae.errors import InputError
-from vae.runs import read_result, write_result
-from vae.sweeps import begin
+from vae.cli.errors import InputError
+from vae.runs.records import read_result, write_result
+from vae.runs.sweeps import begin
 from vae.train_model import main
-from vae.visualization.compare import differing, find_best, read_record, write_summary
+from vae.visualization.sweep_summary import differing, find_best, read_record, write_summary
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +140,7 @@ def test_a_search_goes_on_after_it_was_killed(options, sweep, monkeypatch, tmp_p
 def test_the_submission_to_slurm_is_complete(monkeypatch):
     import hydra
 
-    from vae.options import CONFIGS
+    from vae.cli.compose import CONFIGS
 
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = hydra.compose("train", ["hydra/launcher=submitit_slurm"], return_hydra_config=True).hydra.launcher

@@ -1,4 +1,4 @@
-"""`vae.data.table`: what is known of the pictures, and near-duplicates that stay together."""
+"""`vae.data.attribute_table`: what is known of the pictures, and near-duplicates that stay together."""
 
 import csv
 from collections import defaultdict
@@ -6,11 +6,11 @@ from collections import defaultdict
 import pytest
 
 import vae
-from vae.data.drawn import draw_dataset
-from vae.data.make_dataset import make_dataset
+from vae.cli.errors import InputError
+from vae.data.attribute_table import NotInTable, read_table
+from vae.data.preparation import make_dataset
 from vae.data.store import FaceStore
-from vae.data.table import NotInTable, read_table
-from vae.errors import InputError
+from vae.data.synthetic.drawn import draw_dataset
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.conftest import TINY
-from vae.errors import EnvironmentProblem
+from vae.cli.errors import EnvironmentProblem
 from vae.train_model import train
 
 

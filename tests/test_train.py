@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import vae
 from tests.conftest import TINY
-from vae.errors import InputError
+from vae.cli.errors import InputError
 from vae.models.serialization import load
 from vae.predict_model import predict
 from vae.train_model import train

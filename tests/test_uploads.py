@@ -1,4 +1,4 @@
-"""`vae.visualization.uploads`: what strangers hand in."""
+"""`vae.app.uploads`: what strangers hand in."""
 
 import io
 import struct
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vae.errors import InputError
-from vae.visualization import uploads
-from vae.visualization.uploads import read_upload, take_upload
+from vae.app import uploads
+from vae.app.uploads import read_upload, take_upload
+from vae.cli.errors import InputError
 
 
 def encoded(picture: Image.Image, kind: str, **options) -> bytes:

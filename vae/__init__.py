@@ -8,14 +8,14 @@
 from importlib import import_module
 
 _PUBLIC = {
-    "compose": "vae.options",
+    "compose": "vae.cli.compose",
     "train": "vae.train_model",
     "predict": "vae.predict_model",
     "load": "vae.models.serialization",
-    "read_pictures": "vae.data.pictures",
-    "save_grid": "vae.visualization.pictures",
-    "save_pictures": "vae.visualization.pictures",
-    "InputError": "vae.errors",
+    "read_images": "vae.data.images",
+    "save_grid": "vae.visualization.images",
+    "save_images": "vae.visualization.images",
+    "InputError": "vae.cli.errors",
 }
 __all__ = list(_PUBLIC)
 

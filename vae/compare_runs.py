@@ -4,8 +4,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig
 
-from vae.cli import command
-from vae.errors import InputError
+from vae.cli.command import command
+from vae.cli.errors import InputError
 
 
 def compare(config: DictConfig) -> Path:
@@ -14,7 +14,7 @@ def compare(config: DictConfig) -> Path:
     Raises:
         InputError: there is no run.
     """
-    from vae.visualization.compare import write_summary
+    from vae.visualization.sweep_summary import write_summary
 
     if config.direction not in (None, "minimize", "maximize"):
         raise InputError(f"direction must be minimize or maximize, not {config.direction!r}")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from vae.cli import command
-from vae.errors import InputError
+from vae.cli.command import command
+from vae.cli.errors import InputError
 
-LEAST = {"num_samples": 8, "importance_samples": 1, "training_pictures": 16}
+LEAST = {"num_samples": 8, "importance_samples": 1, "training_images": 16}
 
 
 def evaluate(config: DictConfig) -> dict:
@@ -27,12 +27,12 @@ def evaluate(config: DictConfig) -> dict:
     import torch
     from tqdm import tqdm
 
-    from vae.data.opened import heldout_pictures, open_data, training_pictures
-    from vae.metrics.comparison import Comparison
-    from vae.metrics.eigencats import Eigencats
+    from vae.data.loading import heldout_images, load_datamodule, training_images
     from vae.metrics.inception import inception
+    from vae.metrics.pca_baseline import PCABaseline
     from vae.metrics.reconstruction import similarity
-    from vae.models.choices import samplers
+    from vae.metrics.sample_quality import Comparison
+    from vae.models.sampler_choices import samplers
     from vae.models.serialization import load
     from vae.visualization.figures import save_nearest
     from vae.visualization.report import write_report
@@ -48,10 +48,10 @@ def evaluate(config: DictConfig) -> dict:
             bar.update()
             bar.set_description_str(name)
 
-        datamodule = open_data(model.config.data, config.processed_dir)
+        datamodule = load_datamodule(model.config.data, config.processed_dir)
         mirrored = model.config.data.flip > 0
-        test = torch.cat(list(datamodule.pictures("test")))
-        training = training_pictures(datamodule, config.training_pictures, seed)
+        test = torch.cat(list(datamodule.images("test")))
+        training = training_images(datamodule, config.training_images, seed)
 
         stage("reconstructions")
         measures = similarity(model.reconstruct(test), test)
@@ -59,14 +59,14 @@ def evaluate(config: DictConfig) -> dict:
         measures |= measure_latents(model, run, test, seed)
 
         stage("eigencats")
-        space = Eigencats(training, max(count, 64), seed)
+        space = PCABaseline(training, max(count, 64), seed)
         eigencats = space.first(count)
         pca = similarity(eigencats.reconstruct(test), test) | measure_likelihood(eigencats, test)
 
         stage("real pictures")
         everything = partial(datamodule.pictures, "train", mirrored=mirrored)
         compare = Comparison(training, space, everything, inception(), seed)
-        real, _ = compare.measure(heldout_pictures(datamodule, seed), "real pictures", heldout=True)
+        real, _ = compare.measure(heldout_images(datamodule, seed), "real pictures", heldout=True)
         pca |= compare.measure(eigencats.sample(config.num_samples, seed), "eigencats")[0]
 
         stage(f"samples of {own}")
@@ -166,9 +166,9 @@ def measure_latents(model, run: Path, pictures, seed: int) -> dict[str, float]:
         maximum_mean_discrepancy,
         mutual_information,
     )
-    from vae.models.serialization import load_codes
+    from vae.models.serialization import load_latents
 
-    codes = load_codes(run)
+    codes = load_latents(run)
     codes = codes[torch.randperm(len(codes), generator=torch.Generator().manual_seed(seed))]
     active = ActiveUnits(codes[0].numel())
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -206,13 +206,13 @@ def write(run: Path, measures: dict) -> dict:
     """Write `metrics.json` and `metrics.md`; a value that is no finite number is left out."""
     import json
 
-    from vae.files import whole
+    from vae.runs.files import atomic_write
     from vae.visualization.table import markdown
 
     measures = finite(measures)
     title = f"# {measures['run']}\n\n"
     for name, text in (("metrics.md", title + markdown(measures)), ("metrics.json", json.dumps(measures, indent=2))):
-        with whole(run / name) as path:
+        with atomic_write(run / name) as path:
             path.write_text(text + "\n" * (not text.endswith("\n")), encoding="utf-8")
     return measures
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from vae.cli import command
-from vae.errors import InputError
+from vae.cli.command import command
+from vae.cli.errors import InputError
 
 
 def export_model(config: DictConfig) -> Path:
@@ -23,33 +23,33 @@ def export_model(config: DictConfig) -> Path:
     Raises:
         InputError: an option is out of its range, there is no such model, or `to` holds a training.
     """
-    from vae.files import whole
-    from vae.models.serialization import export, load, load_codes, load_named
-    from vae.runs import OPTIONS
-    from vae.untrusted import read_text
-    from vae.visualization.card import METRICS, card
-    from vae.visualization.pictures import save_grid
+    from vae.models.serialization import export, load, load_attribute_directions, load_latents
+    from vae.runs.files import atomic_write
+    from vae.runs.records import OPTIONS
+    from vae.runs.safe_parsing import read_text
+    from vae.visualization.images import save_grid
+    from vae.visualization.model_card import METRICS, card
 
     if config.codes <= 0:
         raise InputError(f"codes must be more than 0 megabytes, not {config.codes}")
     run, to = Path(config.run).expanduser(), Path(config.to).expanduser()
     if (to / OPTIONS).exists() or to.resolve() == run.resolve():
         raise InputError(f"to={to} holds a training, which an exported model would replace: name another folder")
-    model, codes = load(run), load_codes(run)
-    named = named_directions(model.config, codes, config) or load_named(run)
+    model, codes = load(run), load_latents(run)
+    named = named_directions(model.config, codes, config) or load_attribute_directions(run)
     export(model, shareable(model.config), thinned(codes, int(config.codes * 1e6)), to, named, half=True)
     save_grid(load(to).sample(config.num_images, config.seed), to / "figures" / "samples.png")
     if (run / METRICS).is_file():
-        with whole(to / METRICS) as path:
+        with atomic_write(to / METRICS) as path:
             path.write_text(read_text(run / METRICS), encoding="utf-8")
     text = card(run, to, training_codes=len(codes), licence=config.licence, cats=(config.num_images, config.seed))
-    with whole(to / "README.md") as path:
+    with atomic_write(to / "README.md") as path:
         path.write_text(text, encoding="utf-8")
     return to
 
 
 def named_directions(config: DictConfig, codes, options: DictConfig):
-    """Directions of the latent space that tell what is known of the training pictures, see `fit_named`.
+    """Directions of the latent space that tell what is known of the training pictures, see `fit_attribute_directions`.
 
     Args:
         config: that of the model.
@@ -66,7 +66,7 @@ def named_directions(config: DictConfig, codes, options: DictConfig):
 
     from vae.data.attributes import of_index, of_pictures
     from vae.data.store import FaceStore
-    from vae.models.directions import fit_named
+    from vae.models.directions import fit_attribute_directions
 
     if options.directions is None:
         return None
@@ -90,7 +90,9 @@ def named_directions(config: DictConfig, codes, options: DictConfig):
     faces = store.resized(config.data.image_size)
     groups = [row.get(group) or place for place, row in enumerate(index)]
     attributes = columns | of_pictures(faces[row] for row in rows)
-    return fit_named(codes[: len(rows)], attributes, words, groups, options.least_r2, options.most_directions)
+    return fit_attribute_directions(
+        codes[: len(rows)], attributes, words, groups, options.least_r2, options.most_directions
+    )
 
 
 def shareable(config: DictConfig) -> DictConfig:
@@ -116,11 +118,11 @@ def thinned(codes, most: int):
 
 @command("export")
 def main(config: DictConfig) -> None:
-    from vae.models.serialization import load_named
-    from vae.visualization.card import sizes
+    from vae.models.serialization import load_attribute_directions
+    from vae.visualization.model_card import sizes
 
     to = export_model(config)
-    named = load_named(to)
+    named = load_attribute_directions(to)
     for (low, high), r2 in zip(named.ends, named.r2, strict=True) if named else ():
         print(f"  a direction from {low} to {high}: codes tell {r2:.0%} of it")
     print(f"The model is in {to} ({', '.join(sizes(to))}); look at {to / 'README.md'} before you hand it on.")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from vae.cli import command
-from vae.errors import InputError
+from vae.cli.command import command
+from vae.cli.errors import InputError
 
 
 def predict(config: DictConfig) -> list[Path]:
@@ -19,7 +19,7 @@ def predict(config: DictConfig) -> list[Path]:
     if config.mode not in modes:
         raise InputError(f"mode must be one of {', '.join(modes)}, not {config.mode!r}")
     from vae.models.serialization import load
-    from vae.runs import chosen_run
+    from vae.runs.records import chosen_run
 
     model = load(chosen_run(config.run), sampler=config.get("sampler"))
     return modes[config.mode](model, config, Path(config.out).expanduser())
@@ -29,8 +29,8 @@ def sample(model, config: DictConfig, out: Path) -> list[Path]:
     """`num_images` new cats, 000000.png …, and grid.png."""
     import torch
 
-    from vae.models.model import PART
-    from vae.visualization.pictures import save_grid, save_pictures
+    from vae.models.vae import PART
+    from vae.visualization.images import save_grid, save_images
 
     z = model.sample_latents(config.num_images, config.seed, config.temperature)
     drawn = []
@@ -42,7 +42,7 @@ def sample(model, config: DictConfig, out: Path) -> list[Path]:
                 drawn.append(pictures)
             yield pictures
 
-    written = save_pictures(batches(), out)
+    written = save_images(batches(), out)
     if config.grid:
         written.append(save_grid(torch.cat(drawn), out / "grid.png"))
     return written
@@ -50,19 +50,19 @@ def sample(model, config: DictConfig, out: Path) -> list[Path]:
 
 def interpolate(model, config: DictConfig, out: Path) -> list[Path]:
     """A loop through `num_images` cats, `steps` frames from each to the next: 000000.png …, grid.png, loop.gif."""
-    from vae.data.pictures import read_pictures
-    from vae.models.paths import closed_loop
+    from vae.data.images import read_images
+    from vae.models.interpolation import closed_loop
     from vae.visualization.film import save_round
-    from vae.visualization.pictures import save_grid, save_pictures
+    from vae.visualization.images import save_grid, save_images
 
     if config.images:
-        z = model.encode(read_pictures(config.images, model.config.data))
+        z = model.encode(read_images(config.images, model.config.data))
         if len(z) < 2:
             raise InputError(f"images={config.images} holds one picture: an interpolation needs two or more")
     else:
         z = model.sample_latents(config.num_images, config.seed, config.temperature)
     frames = model.decode(closed_loop(z, config.steps, config.path))
-    written = save_pictures(frames, out)
+    written = save_images(frames, out)
     if config.grid:
         written.append(save_grid(frames, out / "grid.png", columns=config.steps))
         written.append(save_round(frames, out / "loop.gif"))
@@ -73,16 +73,16 @@ def reconstruct(model, config: DictConfig, out: Path) -> list[Path]:
     """Each picture of `images` as the model draws it, under its own name."""
     import torch
 
-    from vae.data.pictures import each_picture
-    from vae.visualization.pictures import save_picture, save_reconstructions
+    from vae.data.images import iterate_images
+    from vae.visualization.images import save_image, save_reconstructions
 
     if not config.images:
         raise InputError("mode=reconstruct needs images=FOLDER, the pictures to reconstruct")
 
     written, originals, drawn = [], [], []
-    for path, x in each_picture(config.images, model.config.data):
+    for path, x in iterate_images(config.images, model.config.data):
         y = model.reconstruct(x)
-        written.append(save_picture(y[0], out / path.with_suffix(".png")))
+        written.append(save_image(y[0], out / path.with_suffix(".png")))
         if len(originals) < 32:
             originals.append(x)
             drawn.append(y)

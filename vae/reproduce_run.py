@@ -5,10 +5,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from vae.cli import command
-from vae.errors import EnvironmentProblem, InputError
-from vae.options import compose
-from vae.untrusted import read_yaml
+from vae.cli.command import command
+from vae.cli.compose import compose
+from vae.cli.errors import EnvironmentProblem, InputError
+from vae.runs.safe_parsing import read_yaml
 
 
 def reproduce(config: DictConfig) -> list[str]:
@@ -17,7 +17,7 @@ def reproduce(config: DictConfig) -> list[str]:
     Raises:
         InputError: the run has no records, or did not end by itself.
     """
-    from vae.runs import is_complete, read_result
+    from vae.runs.records import is_complete, read_result
     from vae.train_model import train
 
     run = Path(config.run).expanduser()
@@ -40,8 +40,8 @@ def recorded(run: Path) -> DictConfig:
     """The configuration of a run as its records have it, without the callbacks that decide nothing."""
     from hydra.core.global_hydra import GlobalHydra
 
-    from vae.models.trusted import read_config
-    from vae.runs import ENVIRONMENT, OPTIONS, is_complete, read_result
+    from vae.runs.records import ENVIRONMENT, OPTIONS, is_complete, read_result
+    from vae.runs.target_allowlist import read_config
 
     if not (run / OPTIONS).is_file():
         raise InputError(f"run={run} has no {OPTIONS}, which a training writes: name the folder of a run")
@@ -69,7 +69,7 @@ def recorded(run: Path) -> DictConfig:
 def compare(run: Path, out: Path, num_images: int, seed: int) -> Iterator[tuple[str, str]]:
     """Name of what is compared, and how it differs; "" where it is the same."""
     from vae.models.serialization import load
-    from vae.runs import read_result
+    from vae.runs.records import read_result
 
     models = [load(folder) for folder in (run, out)]
     weights = [model.state_dict() for model in models]
@@ -98,7 +98,7 @@ def _differences(then: dict, now: dict) -> str:
 
 def environments(run: Path, out: Path) -> Iterator[str]:
     """What is another one now: commit, packages, machine."""
-    from vae.runs import ENVIRONMENT, PACKAGES_FILE, flat
+    from vae.runs.records import ENVIRONMENT, PACKAGES_FILE, flat
 
     records = []
     for folder in (run, out):

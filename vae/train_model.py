@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from vae.cli import command
+from vae.cli.command import command
 
 TAKEN_OVER = ("model", "likelihood", "data.image_size")  # from the model that a training starts from
 
@@ -24,11 +24,11 @@ def train(config: DictConfig) -> dict[str, float]:
     """
     import time
 
-    from vae import runs
-    from vae.errors import InputError
+    from vae.cli.errors import InputError
+    from vae.runs import records as runs
 
     if config.init_from:
-        take_over(config)
+        inherit_config(config)
     elif config.sharpening:
         raise InputError("sharpening needs a trained model: name it, init_from=models/latest")
     with runs.held(config) as folder:
@@ -53,11 +53,11 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     import torch
     from hydra.utils import instantiate
 
-    from vae import tracking
     from vae.data.datamodule import FaceDataModule
-    from vae.data.make_dataset import make_dataset
-    from vae.models.training import build_trainable, make_callbacks, precision, told_if_out_of_memory
-    from vae.runs import STATE, name_started
+    from vae.data.preparation import make_dataset
+    from vae.runs import trackers as tracking
+    from vae.runs.records import STATE, name_started
+    from vae.training.build import build_trainable, explain_out_of_memory, make_callbacks, precision
 
     quiet()
     pl.seed_everything(config.seed, workers=True, verbose=False)
@@ -75,7 +75,7 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     )
     model = build_trainable(config)
     if config.init_from:
-        start_from(model, config.init_from)
+        load_initial_weights(model, config.init_from)
     if config.channels_last:
         model.to(memory_format=torch.channels_last)
     if config.compile:
@@ -97,7 +97,7 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
         name_started(folder)
     if not config.trainer.get("fast_dev_run"):
         tracking.log_run(trainer.loggers, config)
-    with told_if_out_of_memory(config):
+    with explain_out_of_memory(config):
         trainer.fit(model, datamodule, ckpt_path=checkpoint, weights_only=True)
         measures = {name: value.item() for name, value in trainer.callback_metrics.items()}
         measures |= trainer.test(model, datamodule, verbose=False)[0]
@@ -109,7 +109,7 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     return measures
 
 
-def take_over(config: DictConfig) -> None:
+def inherit_config(config: DictConfig) -> None:
     """Give a configuration the network of the model that its training starts from, `init_from`.
 
     Where a run in models/runs or models/sweeps is sharpened, its data, too; a model from somebody else may not say what
@@ -120,9 +120,9 @@ def take_over(config: DictConfig) -> None:
     """
     from hydra.core.hydra_config import HydraConfig
 
-    from vae.errors import InputError
+    from vae.cli.errors import InputError
     from vae.models.serialization import CONFIG
-    from vae.models.trusted import read_config
+    from vae.runs.target_allowlist import read_config
 
     source = Path(config.init_from).expanduser()
     if config.ckpt_path:
@@ -149,7 +149,7 @@ def take_over(config: DictConfig) -> None:
             raise InputError(f"init_from={config.init_from}: that model has another {name}: leave {name} away")
 
 
-def start_from(model, init_from: str) -> None:
+def load_initial_weights(model, init_from: str) -> None:
     """Give a model the weights of another one's encoder, decoder and likelihood."""
     from vae.models.serialization import load
 
@@ -164,14 +164,14 @@ def finish(config: DictConfig, model, datamodule) -> Path:
     Returns:
         the folder of the figures.
     """
-    from vae.errors import InputError
+    from vae.cli.errors import InputError
     from vae.models.serialization import export
-    from vae.runs import LATEST, link
+    from vae.runs.records import LATEST, link
     from vae.visualization.figures import RunFigures, draw
     from vae.visualization.report import draw_and_write
 
     folder = Path(config.run_dir).expanduser()
-    codes = model.codes(datamodule.pictures("train", mirrored=config.data.flip > 0))
+    codes = model.codes(datamodule.images("train", mirrored=config.data.flip > 0))
     model.sampler.fit(codes)
     export(model, config, codes, folder)
     figures = Path((config.callbacks.get("figures") or {}).get("folder", folder / "figures")).expanduser()
@@ -201,7 +201,7 @@ def checked(path: Path, model) -> str:
     """
     import torch
 
-    from vae.errors import InputError
+    from vae.cli.errors import InputError
 
     if not path.is_file():
         raise InputError(f"ckpt_path: there is no checkpoint {path}")
@@ -246,7 +246,7 @@ def quiet() -> None:
 @command("train")
 def main(config: DictConfig) -> float | None:
     """Train; a sweep wants the number to optimise back."""
-    from vae.sweeps import in_sweep, place_member
+    from vae.runs.sweeps import in_sweep, place_member
 
     if in_sweep():
         place_member(config)

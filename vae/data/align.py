@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from vae.cli.errors import InputError
 from vae.data.landmarks import LandmarkError
 from vae.data.sources import readable_formats
-from vae.errors import InputError
-from vae.files import read_bytes
+from vae.runs.files import read_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from vae.cli.errors import InputError
 from vae.data.detect import NoFace
 from vae.data.landmarks import landmark_file, write_landmarks
 from vae.data.store import SKIPPED, FaceStore
-from vae.errors import InputError
-from vae.files import whole
+from vae.runs.files import atomic_write
 
 
 def annotate(folder: Path, raw_dir: Path, out: Path) -> tuple[int, int]:
@@ -38,7 +38,7 @@ def annotate(folder: Path, raw_dir: Path, out: Path) -> tuple[int, int]:
     for name in [*points, *faceless]:
         copy = out / name
         if not copy.exists():
-            with whole(copy) as temporary:
+            with atomic_write(copy) as temporary:
                 shutil.copyfile(raw_dir / name, temporary)
         if name in points and not landmark_file(copy).exists():
             write_landmarks(landmark_file(copy), points[name])

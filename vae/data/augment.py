@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from vae.errors import InputError
-from vae.noise import shared
+from vae.cli.errors import InputError
+from vae.data.noise import global_batch_noise
 
 
 class Augmentation(nn.Module):
@@ -59,4 +59,4 @@ def _moved(x: Tensor, pixels: Tensor) -> Tensor:
 
 def _symmetric(rows: int, columns: int, like: Tensor) -> Tensor:
     """Uniform in [-1, 1], `(rows, columns)`."""
-    return 2 * shared(lambda n: torch.rand(n, columns, dtype=like.dtype, device=like.device), rows) - 1
+    return 2 * global_batch_noise(lambda n: torch.rand(n, columns, dtype=like.dtype, device=like.device), rows) - 1

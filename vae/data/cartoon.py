@@ -8,8 +8,8 @@ import csv
 import re
 from pathlib import Path
 
+from vae.cli.errors import InputError
 from vae.data.sources import download_photos
-from vae.errors import InputError
 
 
 class NoCartoon(InputError):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from vae.cli.errors import InputError
 from vae.data.store import FaceStore
-from vae.errors import InputError
 
 
 class Faces(Dataset):
@@ -222,22 +222,22 @@ class FaceDataModule(pl.LightningDataModule):
         return DataLoader(faces, batch_sampler=batches, collate_fn=_as_is)
 
     def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
-        x = to_pictures(batch)
+        x = to_images(batch)
         if self.trainer is None or not self.trainer.training:
             return x
-        # All that is random in a step (augmentation, noise, dropout) follows from seed and step alone; see `vae.noise`.
+        # Everything random in a step (augmentation, noise, dropout) follows from seed and step; see `vae.data.noise`.
         torch.manual_seed(hash((self.seed, self.trainer.fit_loop.total_batch_idx)))
         return self.augment(x) if self.augment else x
 
-    def pictures(self, split: str, limit: int | None = None, mirrored: bool = False) -> Iterator[Tensor]:
+    def images(self, split: str, limit: int | None = None, mirrored: bool = False) -> Iterator[Tensor]:
         """The faces of a split in order, and then, if wanted, mirrored; batches `(B, 3, S, S)` in [-1, 1]."""
         faces = self.splits[split]
         order = range(len(faces) * (2 if mirrored else 1))[:limit]
         for start in range(0, len(order), self.batch_size):
-            yield to_pictures(faces.__getitems__(list(order[start : start + self.batch_size])))
+            yield to_images(faces.__getitems__(list(order[start : start + self.batch_size])))
 
 
-def to_pictures(batch: Tensor) -> Tensor:
+def to_images(batch: Tensor) -> Tensor:
     """uint8 `(B, H, W, 3)` → float32 `(B, 3, H, W)` in [-1, 1], its memory still channels last."""
     return batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 

@@ -14,15 +14,12 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from omegaconf import DictConfig
 from PIL import Image
 from tqdm import tqdm
 
-from vae.cli import command
+from vae.cli.errors import InputError
 from vae.data import align, store
 from vae.data.landmarks import LandmarkError, landmark_file, read_landmarks
-from vae.data.sources import find_photos
-from vae.errors import InputError
 
 VERSION = 1  # of what `find_face` returns: raise it, and data sets that used it are made again
 
@@ -197,24 +194,3 @@ def fit(photos: list[Path]) -> Fit:
     if not places:
         raise InputError("no cat face was found in any of the photos")
     return Fit(len(known), len(places), np.median(places, axis=0), np.array(errors))
-
-
-@command("detector")
-def main(config: DictConfig) -> None:
-    folder = Path(config.photos).expanduser()
-    if not folder.exists():
-        raise InputError(f"photos={config.photos}: no such folder; name one with photos and their .cat files")
-    result = fit(find_photos(folder))
-    rows = ", ".join(f"({x:.3f}, {y:.3f})" for x, y in result.places)
-    now = ", ".join(f"({x:.3f}, {y:.3f})" for x, y in PLACES)
-    print(f"faces found: {result.found} of {result.photos} photos ({result.found / result.photos:.1%})")
-    print(f"median eye error: {np.median(result.errors):.1%} of the distance between the eyes")
-    for limit in (0.1, 0.25):
-        share = (result.errors < limit).sum() / result.photos
-        print(f"eyes found within {limit:.0%} of that distance: {share:.1%} of all photos")
-    print(f"left eye, right eye, mouth in sides of the box, fitted here: {rows}")
-    print(f"in use (PLACES in vae/data/detect.py):                       {now}")
-
-
-if __name__ == "__main__":
-    main()

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
-from vae.errors import EnvironmentProblem, InputError
-from vae.files import sync
+from vae.cli.errors import EnvironmentProblem, InputError
+from vae.runs.files import sync
 
 CHUNK = 1 << 18  # bytes
 RATIO = 100  # bytes that one byte of an archive of pictures and landmarks may become …

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vae.errors import InputError
-from vae.files import read_bytes, whole
+from vae.cli.errors import InputError
+from vae.runs.files import atomic_write, read_bytes
 
 LARGEST = 1 << 20  # bytes of a .cat file
 
@@ -86,7 +86,7 @@ def write_landmarks(path: Path | str, points: np.ndarray) -> None:
     points = np.asarray(points, np.float64)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
         raise LandmarkError(f"{path}: landmarks are finite numbers of shape (n, 2), n at least 3, not {points.shape}")
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(f"{len(points)} {format_landmarks(points)}\n", encoding="ascii")
 
 

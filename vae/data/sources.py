@@ -12,9 +12,9 @@ from urllib.parse import unquote, urlsplit
 
 from PIL import Image
 
+from vae.cli.errors import EnvironmentProblem, InputError
 from vae.data.download import download, unpack
-from vae.errors import EnvironmentProblem, InputError
-from vae.files import waiting_for
+from vae.runs.files import waiting_for
 
 UNREADABLE = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # Pillow names these formats, but cannot decode them alone
 KAGGLE = "kaggle:"

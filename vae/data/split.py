@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from vae.cli.errors import InputError
 from vae.data import store as stores
-from vae.errors import InputError
-from vae.files import whole
+from vae.runs.files import atomic_write
 
 METHODS = ("hash", "random")
 
@@ -83,7 +83,7 @@ def copy_splits(store: stores.FaceStore, raw_dir: Path, out: Path) -> dict[str, 
                 (out / other / relative).unlink(missing_ok=True)
             target = out / row["split"] / relative
             if not target.is_file() or target.stat().st_size != file.stat().st_size:
-                with whole(target) as temporary:
+                with atomic_write(target) as temporary:
                     shutil.copyfile(file, temporary)
         counts[row["split"]] = counts.get(row["split"], 0) + 1
     return counts

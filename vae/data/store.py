@@ -33,10 +33,10 @@ import cv2
 import numpy as np
 from omegaconf import OmegaConf
 
+from vae.cli.errors import InputError
 from vae.data.align import SIZE, mirror
-from vae.errors import InputError
-from vae.files import checksum, waiting_for, whole
-from vae.untrusted import parse_yaml
+from vae.runs.files import atomic_write, checksum, waiting_for
+from vae.runs.safe_parsing import parse_yaml
 
 FORMAT = 2  # of the files: another number, and data sets are made again
 FACES, INDEX, SKIPPED, SHEET, META = (
@@ -131,7 +131,7 @@ class FaceStore:
             if _mapped(path, shape) is None:
                 if not self._is_current():
                     raise InputError(f"{self.folder} has been made anew meanwhile: run the command again")
-                with whole(path) as temporary, FaceWriter(temporary, image_size) as writer:
+                with atomic_write(path) as temporary, FaceWriter(temporary, image_size) as writer:
                     for faces in self.resize(image_size, mirrored):
                         writer.append(faces)
         return np.load(path, mmap_mode="r")
@@ -234,7 +234,7 @@ def choose_split(file: str, val: float, test: float, seed: int) -> str:
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, object]]) -> None:
     """A CSV file (RFC 4180), whole; names of files that are not UTF-8 come back as they are."""
     with (
-        whole(path) as temporary,
+        atomic_write(path) as temporary,
         open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv.DictWriter(file, columns)  # whose line ends make it quote all others
@@ -254,7 +254,7 @@ def write_meta(folder: Path, meta: dict, crc: int) -> None:
     about = {"name": folder.name, "version": _version(), "format": FORMAT}
     meta = about | meta | {"checksums": {FACES: crc, **checksums}}
     meta["checksums"][META] = _own_checksum(meta)
-    with whole(folder / META) as temporary:
+    with atomic_write(folder / META) as temporary:
         OmegaConf.save(OmegaConf.create(meta), temporary)
 
 
@@ -279,7 +279,7 @@ def write_contact_sheet(path: Path, faces: np.ndarray, size: int = 90) -> None:
     for place, row in enumerate(chosen):
         sheet[divmod(place, columns)] = cv2.resize(faces[row], (size, size), interpolation=cv2.INTER_AREA)
     picture = sheet.swapaxes(1, 2).reshape(sheet.shape[0] * size, columns * size, 3)
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
 
 

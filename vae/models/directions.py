@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae.errors import InputError
+from vae.cli.errors import InputError
 
 WORDS = re.compile(r"[^\W_][\w .,:+%-]{0,39}")  # what an end of a direction may be called
 FOLDS = 5
@@ -17,7 +17,7 @@ LEAST_CODES = 50  # for regressions
 ALIKE = 0.5  # squared correlation from which on two directions are taken for one
 
 
-class Named(NamedTuple):
+class AttributeDirections(NamedTuple):
     """Directions that tell an attribute of the pictures."""
 
     ends: list[tuple[str, str]]  # K names of the low end and the high end, such as ("darker", "lighter")
@@ -56,7 +56,7 @@ class Directions(NamedTuple):
         return (self.mean if around is None else around) + moved.unflatten(1, self.mean.shape)
 
 
-def find_directions(codes: Tensor, count: int = 8, named: Named | None = None) -> Directions:
+def find_directions(codes: Tensor, count: int = 8, named: AttributeDirections | None = None) -> Directions:
     """The directions of some codes: named ones, and as many principal ones as are wanted besides.
 
     A named direction goes where codes with more of its attribute lie on average, the others' attributes being equal:
@@ -112,14 +112,14 @@ def _patterns(filters: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
     return axes / length, filters * length
 
 
-def fit_named(
+def fit_attribute_directions(
     codes: Tensor,
     attributes: dict[str, np.ndarray],
     words: dict[str, tuple[str, str]],
     groups: Sequence[Hashable],
     least_r2: float = 0.1,
     most: int = 4,
-) -> Named:
+) -> AttributeDirections:
     """Directions that tell attributes of pictures, by ridge regression on their codes; those that are told best first.
 
     An attribute that the codes do not tell is left out, and so is one that is nearly told by another's direction.
@@ -158,7 +158,7 @@ def fit_named(
             kept.append((r2, name, weights))
     filters = torch.tensor(np.array([weights for *_, weights in kept]).reshape(-1, flat.shape[1]), dtype=torch.float32)
     ends = [_ends(name, words) for _, name, _ in kept]
-    return Named(ends, [float(r2) for r2, *_ in kept], filters.unflatten(1, codes.shape[1:]))
+    return AttributeDirections(ends, [float(r2) for r2, *_ in kept], filters.unflatten(1, codes.shape[1:]))
 
 
 def _ends(name: str, words: dict[str, tuple[str, str]]) -> tuple[str, str]:
@@ -184,6 +184,6 @@ def load_directions(run: Path | str, count: int = 8) -> Directions:
     Raises:
         InputError: the run holds no codes, or they cannot be read.
     """
-    from vae.models.serialization import load_codes, load_named
+    from vae.models.serialization import load_attribute_directions, load_latents
 
-    return find_directions(load_codes(run), count, load_named(run))
+    return find_directions(load_latents(run), count, load_attribute_directions(run))

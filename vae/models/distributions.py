@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vae.noise import shared
+from vae.data.noise import global_batch_noise
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -52,7 +52,7 @@ class DiagonalGaussian:
         first = () if n is None else (n,)
         rows, *rest = self.mu.shape
         like = {"dtype": self.mu.dtype, "device": self.mu.device}
-        noise = shared(lambda rows: torch.randn(*first, rows, *rest, **like), rows, dim=len(first))
+        noise = global_batch_noise(lambda rows: torch.randn(*first, rows, *rest, **like), rows, dim=len(first))
         return torch.addcmul(self.mu, (0.5 * self.log_var).exp(), noise)
 
     def log_prob(self, z: Tensor) -> Tensor:

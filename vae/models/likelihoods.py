@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vae.errors import InputError
+from vae.cli.errors import InputError
 
 BITS = math.log(2)  # nats in a bit
 LEVELS = math.log(127.5)  # a density over [-1, 1] in nats, seen over the 256 levels of a stored pixel

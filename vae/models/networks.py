@@ -7,9 +7,9 @@ halves the resolution, a decoder's doubles it, so `image_size` is a multiple of 
 import torch
 from torch import Tensor, nn
 
-from vae.errors import InputError
+from vae.cli.errors import InputError
+from vae.data.noise import global_batch_noise
 from vae.models.distributions import DiagonalGaussian
-from vae.noise import shared
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -29,13 +29,13 @@ MOST = 64  # layers or blocks one after the other
 
 
 class Dropout2d(nn.Dropout2d):
-    """`nn.Dropout2d` whose draw for a picture does not depend on the process that holds it, see `vae.noise`."""
+    """`nn.Dropout2d` whose draw for a picture does not depend on the process that holds it, see `vae.data.noise`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, C, H, W)` → the same shape."""
         if not self.training or self.p == 0:
             return x
-        draw = shared(lambda rows: torch.rand(rows, x.shape[1], 1, 1, device=x.device), len(x))
+        draw = global_batch_noise(lambda rows: torch.rand(rows, x.shape[1], 1, 1, device=x.device), len(x))
         return x * (draw >= self.p) / (1 - self.p)
 
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from vae.errors import InputError
+from vae.cli.errors import InputError
 from vae.models.distributions import DiagonalGaussian
 
 

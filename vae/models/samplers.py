@@ -9,7 +9,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from vae.errors import InputError
+from vae.cli.errors import InputError
 
 
 class Sampler(nn.Module):

@@ -4,8 +4,8 @@
 can be fitted without the data. The metadata of `model.safetensors` hold the checksums of all three, BLAKE2b of 16
 bytes, which say that they were written together.
 
-A run may come from somebody else: nothing in these files is run (`vae.models.trusted`), and no memory is taken before
-configuration and files are known to fit each other.
+A run may come from somebody else: nothing in these files is run (`vae.runs.target_allowlist`), and no memory is taken
+before configuration and files are known to fit each other.
 """
 
 import json
@@ -21,11 +21,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from vae.errors import InputError
-from vae.files import checksum, whole
-from vae.models.directions import Named, checked_word
-from vae.models.model import VAE, build
-from vae.models.trusted import read_config
+from vae.cli.errors import InputError
+from vae.models.directions import AttributeDirections, checked_word
+from vae.models.vae import VAE, build
+from vae.runs.files import atomic_write, checksum
+from vae.runs.target_allowlist import read_config
 
 CONFIG, CODES, MODEL = "config.yaml", "codes.safetensors", "model.safetensors"
 PARTS = ("data", "model", "likelihood", "regularizer", "sampler")
@@ -45,7 +45,12 @@ DATA = {
 
 
 def export(
-    model: VAE, config: DictConfig, codes: Tensor, folder: Path | str, named: Named | None = None, half: bool = False
+    model: VAE,
+    config: DictConfig,
+    codes: Tensor,
+    folder: Path | str,
+    named: AttributeDirections | None = None,
+    half: bool = False,
 ) -> None:
     """Write a model, its configuration and the codes of its training set into a run folder.
 
@@ -73,7 +78,7 @@ def export(
     files = {MODEL: save(weights, metadata={"checksums": json.dumps(checksums)})} | others
     with ExitStack() as stack:
         for name, content in files.items():
-            stack.enter_context(whole(folder / name)).write_bytes(content)
+            stack.enter_context(atomic_write(folder / name)).write_bytes(content)
         (folder / MODEL).unlink(missing_ok=True)  # the stack puts the last in its place first
 
 
@@ -140,12 +145,12 @@ def load(run: Path | str, sampler: DictConfig | None = None) -> VAE:
     model.load_state_dict(_read(folder / MODEL))
     if sampler is not None and sampler != config.sampler:
         model.sampler = instantiate(sampler, prior=model.prior)
-        model.sampler.fit(load_codes(folder))
+        model.sampler.fit(load_latents(folder))
     model.config = config
     return model.eval()
 
 
-def load_codes(run: Path | str) -> Tensor:
+def load_latents(run: Path | str) -> Tensor:
     """The codes of a run's training set, `(N, *latent)` float32, see `VAE.codes`.
 
     Raises:
@@ -158,7 +163,7 @@ def load_codes(run: Path | str) -> Tensor:
     return codes.float()
 
 
-def load_named(run: Path | str) -> Named | None:
+def load_attribute_directions(run: Path | str) -> AttributeDirections | None:
     """The directions with a meaning that a model was exported with; None where it has none.
 
     Raises:
@@ -174,7 +179,7 @@ def load_named(run: Path | str) -> Named | None:
         r2 = [float(direction.r2) for direction in told]
         if filters is None or len(filters) != len(ends) or not filters.float().isfinite().all():
             raise InputError(f"its directions are not those in {CODES}")
-    return Named(ends, r2, filters.float()) if ends else None
+    return AttributeDirections(ends, r2, filters.float()) if ends else None
 
 
 def _check(config: DictConfig, folder: Path) -> None:

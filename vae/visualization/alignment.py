@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from vae.data.align import TARGETS, PhotoError, read_photo
 from vae.data.store import FaceStore
-from vae.files import whole
+from vae.runs.files import atomic_write
 
 HEIGHT = 240  # of a row, in pixels
 COLORS = ("#00c8ff", "#00c8ff", "#ff5078", *["#ffc800"] * 6)  # eyes, mouth, ears
@@ -42,7 +42,7 @@ def save_alignment(folder: Path, raw_dir: Path, path: Path | str, count: int = 6
         for column, picture in enumerate(row):
             left = gap + sum(widths[:column]) + column * gap + (widths[column] - picture.width) // 2
             sheet.paste(picture, (left, gap + number * (HEIGHT + gap)))
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         sheet.save(temporary)
     return Path(path)
 

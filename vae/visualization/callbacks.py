@@ -5,10 +5,10 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from vae.models.trainable import TrainableVAE
-from vae.tracking import log_pictures
+from vae.runs.trackers import log_pictures
+from vae.training.module import TrainableVAE
 from vae.visualization.figures import RunFigures, draw
-from vae.visualization.pictures import save_grid
+from vae.visualization.images import save_grid
 
 FRAMES = 100  # of the film of a training, at most
 
@@ -47,12 +47,12 @@ class Figures(Callback):
             return
         if progress >= self.next_frame:
             self.next_frame = progress + 1 / FRAMES
-            originals = next(trainer.datamodule.pictures("val", limit=16))
+            originals = next(trainer.datamodule.images("val", limit=16))
             frame = self.folder / "film" / f"{trainer.current_epoch:06d}.png"
             save_grid(model.reconstruct(originals), frame, columns=4)
         if progress >= self.next:
             self.next = progress + self.every
-            model.sampler.fit(model.codes(trainer.datamodule.pictures("train", limit=1024)))
+            model.sampler.fit(model.codes(trainer.datamodule.images("train", limit=1024)))
             run = Path(trainer.default_root_dir)
             names = ("samples", "reconstructions", "interpolation", "curves")
             draw(RunFigures(run, model, trainer.datamodule, self.folder, wanted=[]), names)

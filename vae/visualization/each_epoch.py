@@ -6,8 +6,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from vae.models.model import VAE
-from vae.visualization.pictures import save_curves, save_grid, save_reconstructions
+from vae.models.vae import VAE
+from vae.visualization.images import save_curves, save_grid, save_reconstructions
 
 
 class Curves(Callback):
@@ -49,7 +49,7 @@ class Reconstructions(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, model: VAE) -> None:
         if trainer.is_global_zero:
-            originals = next(trainer.datamodule.pictures("val", limit=self.pictures))
+            originals = next(trainer.datamodule.images("val", limit=self.pictures))
             save_reconstructions(originals, model.reconstruct(originals), self.path)
 
 
@@ -67,7 +67,7 @@ class DataSheet(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, model: VAE) -> None:
         if trainer.is_global_zero:
-            save_grid(torch.cat(list(trainer.datamodule.pictures("train", limit=self.pictures))), self.path)
+            save_grid(torch.cat(list(trainer.datamodule.images("train", limit=self.pictures))), self.path)
 
 
 class Show(Callback):

@@ -8,19 +8,19 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from vae.cli.errors import InputError
 from vae.data.datamodule import FaceDataModule
-from vae.data.opened import training_pictures, training_rows
-from vae.errors import InputError
+from vae.data.loading import training_images, training_rows
 from vae.metrics.memorisation import Nearest, nearest
-from vae.models.choices import samplers
 from vae.models.directions import find_directions
-from vae.models.model import VAE, interpolate_latents
-from vae.models.serialization import load, load_codes
+from vae.models.sampler_choices import samplers
+from vae.models.serialization import load, load_latents
+from vae.models.vae import VAE, interpolate_latents
 from vae.visualization.alignment import save_alignment
 from vae.visualization.film import save_film
+from vae.visualization.images import save_curves, save_grid, save_loop, save_reconstructions, save_strip
 from vae.visualization.latent_map import save_latent_map
 from vae.visualization.means import save_means
-from vae.visualization.pictures import save_curves, save_grid, save_loop, save_reconstructions, save_strip
 
 SAMPLES = 64
 SUSPECTS = 24  # pairs of nearest.png
@@ -60,7 +60,7 @@ class RunFigures:
     @cached_property
     def originals(self) -> Tensor:
         """Some test pictures."""
-        return next(self.datamodule.pictures("test", limit=16))
+        return next(self.datamodule.images("test", limit=16))
 
     @cached_property
     def drawn(self) -> Tensor:
@@ -94,7 +94,7 @@ class RunFigures:
 
     def traversals(self) -> list[Path]:
         """From −3 to 3 standard deviations along each of the strongest directions of the codes, a row each."""
-        directions = find_directions(load_codes(self.run))
+        directions = find_directions(load_latents(self.run))
         steps = torch.linspace(-3, 3, 9)
         positions = torch.eye(len(directions.axes))[:, None] * steps[None, :, None]
         frames = self.model.decode(directions.latents(positions.flatten(0, 1))).unflatten(0, positions.shape[:2])
@@ -102,7 +102,7 @@ class RunFigures:
 
     def latent_map(self) -> list[Path]:
         """Training pictures where their latents lie, flattened to two dimensions. Nothing for fewer than three."""
-        pictures = training_pictures(self.datamodule, 1000, self.seed)
+        pictures = training_images(self.datamodule, 1000, self.seed)
         if len(pictures) < 3:
             return []
         path = self.folder / "latent_map.png"
@@ -110,13 +110,13 @@ class RunFigures:
 
     def nearest(self) -> list[Path]:
         """The samples that are most like a training picture, each beside it."""
-        everything = self.datamodule.pictures("train", mirrored=self.datamodule.flip > 0)
+        everything = self.datamodule.images("train", mirrored=self.datamodule.flip > 0)
         found = nearest(self.drawn, everything)
         return [save_nearest(self.drawn, found, self.datamodule, self.folder / "nearest.png")]
 
     def means(self) -> list[Path]:
         """The mean face and the standard deviation of every pixel, of training pictures and of samples."""
-        pictures = training_pictures(self.datamodule, 1000, self.seed)
+        pictures = training_images(self.datamodule, 1000, self.seed)
         return [save_means({"training pictures": pictures, "samples": self.drawn}, self.folder / "means.png")]
 
     def alignment(self) -> list[Path]:

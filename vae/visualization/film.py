@@ -6,8 +6,8 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from vae.files import whole
-from vae.visualization.pictures import to_uint8
+from vae.runs.files import atomic_write
+from vae.visualization.images import to_uint8
 
 SECONDS = 8  # of the whole film, at most
 
@@ -46,6 +46,6 @@ def _save_gif(pictures: list[Image.Image], durations: list[int], path: Path | st
         side_by_side.paste(picture, (index * pictures[0].width, 0))
     palette = side_by_side.quantize(256)  # one for all: a palette a frame would flicker
     images = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         images[0].save(temporary, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
     return Path(path)

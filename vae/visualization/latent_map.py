@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from vae.errors import InputError
-from vae.files import whole
-from vae.visualization.pictures import to_uint8
+from vae.cli.errors import InputError
+from vae.runs.files import atomic_write
+from vae.visualization.images import to_uint8
 
 SIDE = 1400  # of the map, in pixels
 THUMBNAIL = 48
@@ -86,6 +86,6 @@ def save_latent_map(z: Tensor, pictures: Tensor, path: Path | str, method: str =
         thumbnail = Image.fromarray(levels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
         x, y = places[index].round().astype(int)
         sheet.paste(thumbnail, (int(x), int(y)))
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         sheet.save(temporary)
     return Path(path)

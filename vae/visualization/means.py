@@ -4,8 +4,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vae.files import whole
-from vae.visualization.pictures import to_uint8
+from vae.runs.files import atomic_write
+from vae.visualization.images import to_uint8
 
 
 def save_means(sets: dict[str, Tensor], path: Path | str) -> Path:
@@ -29,6 +29,6 @@ def save_means(sets: dict[str, Tensor], path: Path | str) -> Path:
         for panel in (mean, sigma):
             panel.set_axis_off()
     figure.colorbar(drawn, ax=panels[:, 1], label="standard deviation, grey values in [0, 1]")
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120)
     return Path(path)

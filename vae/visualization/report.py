@@ -6,13 +6,11 @@ import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omegaconf import DictConfig
 from PIL import Image
 
-from vae.cli import command
-from vae.errors import InputError
-from vae.files import whole
-from vae.untrusted import read_json, read_text, read_yaml
+from vae.cli.errors import InputError
+from vae.runs.files import atomic_write
+from vae.runs.safe_parsing import read_json, read_text, read_yaml
 
 TEMPLATE = Path(__file__).with_name("report.html")
 SPLITS = {"train/": "training", "val/": "validation", "test/": "test"}
@@ -101,7 +99,7 @@ def write_report(run: Path | str, figures: Path | None = None) -> Path:
     page = {
         "title": f"Run {run.resolve().name}",
         "about": f"{data.get('name')} at {data.get('image_size')}×{data.get('image_size')} pixels",
-        "pictures": pictures(figures),
+        "pictures": images(figures),
         "curves": [embedded(path, CURVES) for path in [figures / "curves.png"] if path.is_file()],
         **_measures(run),
         **_origin(run),
@@ -109,12 +107,12 @@ def write_report(run: Path | str, figures: Path | None = None) -> Path:
     parts = {"pictures": "Pictures", "curves": "Curves", "rows": "Measures", "options": "Configuration"}
     page["parts"] = [(name.lower(), name) for key, name in parts.items() if page[key]]
     template = Environment(autoescape=True, trim_blocks=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
-    with whole(run / "report.html") as path:
+    with atomic_write(run / "report.html") as path:
         path.write_text(template.render(page), encoding="utf-8")
     return run / "report.html"
 
 
-def pictures(folder: Path) -> list[dict[str, Any]]:
+def images(folder: Path) -> list[dict[str, Any]]:
     """The figures in a folder, ready for the page: the known ones in their order, samples of other samplers beside."""
     known = dict(CAPTIONS)
     for path in sorted(folder.glob("samples_*.png")):
@@ -148,7 +146,7 @@ def embedded(path: Path, caption: Caption) -> dict[str, Any]:
 
 def _measures(run: Path) -> dict[str, Any]:
     """The table of `make evaluate`; before that, what the training has logged last."""
-    from vae.visualization.pictures import read_curves
+    from vae.visualization.images import read_curves
     from vae.visualization.table import columns, rows
 
     if (run / "metrics.json").is_file():
@@ -189,25 +187,11 @@ def _origin(run: Path) -> dict[str, Any]:
 
 def draw_and_write(run: Path, figures: Path, processed_dir: str | None = None, seed: int = 0) -> Path:
     """Draw the figures of a trained model, new cats by its own sampler and by the prior, and write the report."""
-    from vae.data.opened import open_data
+    from vae.data.loading import load_datamodule
     from vae.models.serialization import load
     from vae.visualization.figures import RunFigures, draw
 
     model = load(run)
-    datamodule = open_data(model.config.data, processed_dir)
+    datamodule = load_datamodule(model.config.data, processed_dir)
     draw(RunFigures(run, model, datamodule, figures, wanted=["prior"], seed=seed), progress=True)
     return write_report(run, figures)
-
-
-@command("report")
-def main(config: DictConfig) -> None:
-    run = Path(config.run).expanduser()
-    if config.figures:
-        path = draw_and_write(run, run / "figures", config.processed_dir, config.seed)
-    else:
-        path = write_report(run)
-    print(f"Written: {path}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,1 @@
+"""The command line: Hydra configurations, option types and one-line errors."""

@@ -1,0 +1,158 @@
+"""What every command shares: its Hydra configuration, and errors in one line.
+
+Exit status: 0 done; 1 something outside the program failed (disk, network, missing data); 2 a mistake in an
+option or a file; 70 a bug of ours, with its traceback (`EX_SOFTWARE` of sysexits.h); 130 interrupted.
+"""
+
+import errno
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from vae.cli.compose import CONFIGS, without_plus
+from vae.cli.errors import EnvironmentProblem, InputError
+from vae.cli.validation import forget, validate_types
+
+
+def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
+    """Make `function(config)` the main program of a module, configured by `configs/<config_name>.yaml`."""
+
+    def decorate(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
+        failures = []
+
+        def job(config: DictConfig) -> Any:
+            try:
+                validate_types(config)
+                return function(config)
+            except Exception as error:  # told below, in one line, without Hydra's own
+                if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+                    explain(error, config_name)  # here, perhaps in a process of its own; the others go on
+                    return None
+                failures.append((error, config))
+
+        @functools.wraps(function)
+        def main() -> None:
+            os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach us instead of being printed by Hydra
+            sys.argv[1:] = map(without_plus, sys.argv[1:])
+            sweep = failed = None
+            run = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(job)
+            try:
+                for option in sys.argv[1:]:
+                    if option.startswith("="):
+                        raise InputError(f"option {option!r} has no name: options are name=value")
+                if config_name == "train" and "--multirun" in sys.argv:
+                    from vae.runs import sweeps
+
+                    options, sweep = sweeps.begin([option for option in sys.argv[1:] if option != "--multirun"])
+                    sys.argv[1:] = ["--multirun", *options]
+                run()
+                if failures:
+                    error, failed = failures.pop()
+                    raise error
+            except KeyboardInterrupt:
+                sys.exit(_complain("interrupted", 130))
+            except Exception as error:
+                if sweep is None or "No trials are completed" not in str(error):  # Optuna's word for: all have failed
+                    if sweep is not None and not sweeps.members(sweep):
+                        sweeps.forget(sweep)
+                    status = explain(error, config_name)
+                    if failed is not None and status == 2:
+                        forget(failed)
+                    sys.exit(status)
+            if sweep is not None:
+                sys.exit(sweeps.end(sweep))
+
+        return main
+
+    return decorate
+
+
+def explain(error: BaseException, config_name: str) -> int:
+    """Print the one line that explains `error`, or the traceback of a bug of ours; return the exit status."""
+    status = report(error, config_name)
+    if status is None:
+        sys.excepthook(type(error), error, error.__traceback__)
+        return 70
+    return status
+
+
+def report(error: BaseException, config_name: str) -> int | None:
+    """Print the one line that explains `error` and return the exit status; None when it is a bug of ours."""
+    for cause in _chain(error):
+        if isinstance(cause, InputError):
+            return _complain(cause, 2)
+        if isinstance(cause, EnvironmentProblem):
+            return _complain(cause, 1)
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return _complain(f"the disk is full{_file(cause)}: free some space and run the command again", 1)
+        if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return _complain(f"not allowed to write or read{_file(cause)}: choose another folder or mend its rights", 1)
+        if isinstance(cause, FileExistsError | NotADirectoryError):
+            return _complain(f"{cause.filename} is a file, where a folder is needed: name another folder", 2)
+    if isinstance(error, ConfigCompositionException):
+        return _complain(_unknown_option(error, config_name), 2)
+    if isinstance(error, OverrideParseException):
+        return _complain(f"option {error.override!r} cannot be read: {str(error).splitlines()[0]}", 2)
+    if isinstance(error, MissingMandatoryValue):
+        return _complain(f"{error}: give it a value", 2)
+    if isinstance(error, InstantiationException) and (reason := _unusable(error)):
+        return _complain(reason, 2)
+    if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
+        return _complain(error, 2)
+    return None
+
+
+def _unusable(error: InstantiationException) -> str | None:
+    """What a class of a library says of its options; None where the mistake is more likely ours."""
+    place = re.search(r"full_key: (.+)", str(error))
+    *_, cause = _chain(error)
+    theirs = isinstance(cause, ValueError | ImportError) or type(cause).__name__ == "MisconfigurationException"
+    if theirs or "unexpected keyword argument" in str(cause):
+        return f"{place[1] if place else 'an option'} cannot be made: {str(cause) or type(cause).__name__}"
+    return None
+
+
+def _complain(message: object, status: int) -> int:
+    print("error:", " ".join(str(message).split()), file=sys.stderr)
+    return status
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _file(error: OSError) -> str:
+    return f" ({error.filename})" if error.filename else ""
+
+
+def _unknown_option(error: Exception, config_name: str) -> str:
+    """Hydra's message in one line, with the options that exist and the nearest one."""
+    message = str(error)
+    unknown = re.match(r"Could not override '([^']+)'", message)
+    if not unknown:
+        return message
+    from difflib import get_close_matches
+
+    name = unknown[1]
+    parent, _, leaf = name.rpartition(".")
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = hydra.compose(config_name, return_hydra_config=False)
+    node = OmegaConf.select(config, parent) if parent else config
+    if not isinstance(node, DictConfig):
+        return f"unknown option {name!r}: there is no {parent!r}"
+    exist = sorted(str(key) for key in node if not str(key).startswith("_"))
+    near = get_close_matches(leaf, exist, n=1)
+    meant = f" (did you mean {'.'.join(filter(None, [parent, near[0]]))!r}?)" if near else ""
+    return f"unknown option {name!r}{meant}; {parent or 'the command'} has: {', '.join(exist)}"

@@ -1,0 +1,26 @@
+"""make figures: all figures of a run, or `only` some."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from vae.cli.command import command
+
+
+@command("figures")
+def main(config: DictConfig) -> None:
+    from vae.data.loading import load_datamodule
+    from vae.models.serialization import load
+    from vae.visualization.figures import RunFigures, draw
+
+    run = Path(config.run).expanduser()
+    model = load(run)
+    datamodule = load_datamodule(model.config.data, config.processed_dir)
+    out = Path(config.out).expanduser()
+    figures = RunFigures(run, model, datamodule, out, config.samplers, config.latent_map, config.seed)
+    written = draw(figures, config.only, progress=True)
+    print(f"{len(written)} figures written: {', '.join(path.name for path in written)} in {out}")
+
+
+if __name__ == "__main__":
+    main()

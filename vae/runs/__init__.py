@@ -1,0 +1,1 @@
+"""The run folder: records, locks, atomic files, sweeps and trackers."""

@@ -1,0 +1,64 @@
+"""Which classes and functions the configuration of a model from somewhere else may name."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from vae.cli.compose import CONFIGS
+from vae.cli.errors import InputError
+from vae.runs.safe_parsing import Parser, read_yaml
+
+SPECIAL = ("_target_", "_partial_", "_args_", "_convert_", "_recursive_")  # the keys that Hydra's instantiate obeys
+WHOLE = ("experiment", "debug", "sweep")  # folders of `configs/` whose files begin at the root
+
+
+def read_config(path: Path) -> DictConfig:
+    """The configuration in the folder of a run, of which nothing but our own classes can be made.
+
+    A node may only name what a file of `configs/` names at the same place: as `likelihood` there are likelihoods, as
+    `model.encoder` encoders. Names are compared as text, before anything is imported.
+
+    Raises:
+        InputError: it cannot be read, names something else, or has interpolations, which could read the environment.
+    """
+    found = read_yaml(path)
+    for place, key, value in _leaves(found):
+        where = f"{place}.{key}".strip(".")
+        if key in SPECIAL and (place, key, value) not in known():
+            raise InputError(
+                f"{path}: {where} is {value!r}, which no file of configs/ has there, so it is not run; "
+                "if it is yours, name it in a file of configs/"
+            )
+        if "${" in f"{key}{value}":
+            raise InputError(f"{path}: {where} is {value!r}: interpolations in the files of a run are not resolved")
+    return OmegaConf.create(found)
+
+
+@cache
+def known() -> frozenset[tuple[str, str, Any]]:
+    """Place, key and value of all that `configs/` says to `instantiate`: ("likelihood", "_target_", "vae.…")."""
+    found = set()
+    for path in CONFIGS.glob("*/*.yaml"):
+        group = path.parent.name
+        content = yaml.load(path.read_text(encoding="utf-8"), Parser)
+        leaves = _leaves(content if group in WHOLE else {group: content})
+        found |= {(place, key, value) for place, key, value in leaves if key in SPECIAL}
+    return frozenset(found)
+
+
+def _leaves(node: Any, place: str = "", key: str = "") -> list[tuple[str, str, Any]]:
+    """Place, key and value of all that is no mapping or list; those in a list have the place of the list.
+
+    What is below a special key is one value, and told as text unless it is one anyway.
+    """
+    if key in SPECIAL:
+        return [(place, key, node if isinstance(node, str | bool) else repr(node))]
+    if isinstance(node, dict):
+        inside = f"{place}.{key}".strip(".")
+        return [leaf for name, value in node.items() for leaf in _leaves(value, inside, str(name))]
+    if isinstance(node, list):
+        return [leaf for value in node for leaf in _leaves(value, place, key)]
+    return [(place, key, node)]

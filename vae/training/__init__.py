@@ -1,0 +1,1 @@
+"""Training with PyTorch Lightning: the module, its callbacks, resuming, precision and distributed training."""
