@@ -1,16 +1,18 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from vae.cli.errors import InputError
 from vae.data.augment import Augmentation
+from vae.data.batch import Batch
 from vae.data.datamodule import FaceDataModule, Faces, Shuffle, to_images
 
 
 @pytest.fixture(scope="module")
 def datamodule(drawn, composed):
-    from pathlib import Path
-
     data = composed("train", *drawn).data
     module = FaceDataModule(Path(data.processed_dir) / data.name, image_size=32, batch_size=16)
     module.prepare_data()
@@ -27,8 +29,9 @@ def test_batches(datamodule):
     loader = datamodule.train_dataloader()
     batches = list(loader)
     assert len(batches) == len(loader) == len(datamodule.splits["train"]) // 16
-    assert all(batch.shape == (16, 32, 32, 3) and batch.dtype == torch.uint8 for batch in batches)
-    x = datamodule.on_after_batch_transfer(batches[0], 0)
+    assert all(batch.x.shape == (16, 32, 32, 3) and batch.x.dtype == torch.uint8 for batch in batches)
+    x, y = datamodule.on_after_batch_transfer(batches[0], 0)
+    assert y is None and all(batch.y is None for batch in batches)
     assert x.shape == (16, 3, 32, 32) and x.dtype == torch.float32 and -1 <= x.min() < x.max() <= 1
 
 
@@ -46,7 +49,60 @@ def test_an_epoch_shows_every_face_once_mirrored_or_not():
 def test_mirrored_faces_come_after_the_others():
     faces = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1).repeat(3, axis=3)
     split = Faces(faces, faces + 100, rows=np.array([1, 3, 4]))
-    assert split.__getitems__([2, 0, 3, 5])[:, 0, 0, 0].tolist() == [4, 1, 101, 104]
+    assert split.__getitems__([2, 0, 3, 5]).x[:, 0, 0, 0].tolist() == [4, 1, 101, 104]
+
+
+def test_labels_go_with_their_faces():
+    faces = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1).repeat(3, axis=3)
+    labels = torch.tensor([[1.0, 0.1], [3.0, 0.3], [4.0, 0.4]])
+    batch = Faces(faces, faces + 100, np.array([1, 3, 4]), labels).__getitems__([2, 0, 3, 5])
+    assert batch.y[:, 0].tolist() == [4, 1, 1, 4] == (batch.x[:, 0, 0, 0] % 100).tolist()
+
+
+class Shapes(pl.LightningModule):
+    """Notes what Lightning hands over."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    def training_step(self, batch, index):
+        self.seen.append((type(batch), batch.x.shape, batch.y if batch.y is None else batch.y.shape))
+        return self.weight * batch.x.mean()
+
+    def validation_step(self, batch, index):
+        self.seen.append((type(batch), batch.x.shape, batch.y if batch.y is None else batch.y.shape))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+@pytest.mark.parametrize(("labels", "shape"), [([], None), (["scale"], (16, 1))])
+def test_lightning_hands_over_images_and_labels(drawn, composed, tmp_path, labels, shape):
+    data = composed("train", *drawn, f"data.labels={labels}").data
+    module = FaceDataModule(
+        Path(data.processed_dir) / data.name,
+        image_size=16,
+        batch_size=16,
+        labels=data.labels,
+        augment=Augmentation(0.1),
+    )
+    trainer = pl.Trainer(
+        max_steps=2, logger=False, enable_checkpointing=False, enable_progress_bar=False, default_root_dir=tmp_path
+    )
+    model = Shapes()
+    trainer.fit(model, module)
+    assert (Batch, (16, 3, 16, 16), shape) in model.seen and {kind for kind, *_ in model.seen} == {Batch}
+    y = [batch.y for batch in module.batches("train")]
+    assert all(part is None for part in y) if shape is None else torch.cat(y).mean().abs() < 1e-5
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are(drawn, composed):
+    data = composed("train", *drawn).data
+    module = FaceDataModule(Path(data.processed_dir) / data.name, 16, labels=["scal"])
+    with pytest.raises(InputError, match=r"data\.labels.*'scal'.*did you mean 'scale'"):
+        module.setup()
 
 
 def test_pictures_in_order(datamodule):

@@ -72,6 +72,7 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
         augment=instantiate(data.augment),
         seed=config.seed,
         prepare=partial(make_dataset, data),
+        labels=data.get("labels") or (),
     )
     model = build_trainable(config)
     if config.init_from:

@@ -1,7 +1,7 @@
 """Batches of faces for Lightning: stored bytes in, augmented pictures in [-1, 1] on the device out."""
 
 import mmap
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from vae.cli.errors import InputError
+from vae.data.batch import Batch
+from vae.data.labels import LabelEncoding
 from vae.data.store import FaceStore
 
 
@@ -21,18 +23,20 @@ class Faces(Dataset):
         faces: `(M, S, S, 3)` uint8, all faces of the store, memory-mapped.
         mirrored: the same, mirrored.
         rows: the N faces of this split.
+        labels: `(N, C)` float32, the labels of these faces; None without.
     """
 
-    def __init__(self, faces: np.ndarray, mirrored: np.ndarray, rows: np.ndarray) -> None:
+    def __init__(self, faces: np.ndarray, mirrored: np.ndarray, rows: np.ndarray, labels: Tensor | None = None) -> None:
         self.faces = faces
         self.mirrored = mirrored
         self.rows = rows
+        self.labels = labels
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitems__(self, indices: list[int]) -> Tensor:
-        """`(B, S, S, 3)` uint8."""
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return the images, `(B, S, S, 3)` uint8, and the labels, `(B, C)` float32 or None."""
         side, place = np.divmod(indices, len(self.rows))
         rows = self.rows[place]
         batch = self.faces[rows]
@@ -40,7 +44,7 @@ class Faces(Dataset):
             batch[side == 1] = self.mirrored[rows[side == 1]]
         _release(self.faces)
         _release(self.mirrored)
-        return torch.from_numpy(batch)
+        return Batch(torch.from_numpy(batch), None if self.labels is None else self.labels[torch.from_numpy(place)])
 
 
 class Shuffle(Sampler[int]):
@@ -123,7 +127,8 @@ class Batches(Sampler[list[int]]):
 class FaceDataModule(pl.LightningDataModule):
     """Train, validation and test batches of a processed data set.
 
-    A batch leaves the loader as uint8 `(B, S, S, 3)` and reaches the model as float32 `(B, 3, S, S)` in [-1, 1].
+    The images of a `Batch` leave the loader as uint8 `(B, S, S, 3)` and reach the model as float32 `(B, 3, S, S)` in
+    [-1, 1].
 
     Args:
         folder: a processed data set, see `vae.data.store`.
@@ -133,6 +138,10 @@ class FaceDataModule(pl.LightningDataModule):
         augment: what else happens to training pictures, on the device; see `vae.data.augment`.
         seed: of order and augmentation.
         prepare: makes `folder` when it is missing or out of date; called by one process only.
+        labels: columns of `index.csv` that each batch brings along as `y`, see `vae.data.labels`.
+
+    Attributes:
+        encoding: of the labels, fitted to the training split by `setup`; None without labels.
 
     Raises:
         InputError: an option is out of its range, or a split is empty.
@@ -147,6 +156,7 @@ class FaceDataModule(pl.LightningDataModule):
         augment: nn.Module | None = None,
         seed: int = 0,
         prepare: Callable[[], object] | None = None,
+        labels: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if not 1 <= image_size <= 360:
@@ -162,6 +172,8 @@ class FaceDataModule(pl.LightningDataModule):
         self.augment = augment
         self.seed = seed
         self.prepare = prepare
+        self.labels = list(labels)
+        self.encoding: LabelEncoding | None = None
         self.going_on: dict[str, int] | None = None
 
     def prepare_data(self) -> None:
@@ -187,14 +199,17 @@ class FaceDataModule(pl.LightningDataModule):
                     f"{self.folder} has {len(store.split)} faces, none of them in the {split} split: "
                     "take more pictures or other shares, data.split.val and data.split.test"
                 )
-            self.splits[split] = Faces(*pictures, rows)
+            index = [store.index[row] for row in rows] if self.labels else []
+            if index and split == "train":
+                self.encoding = LabelEncoding.fit(index, self.labels)
+            self.splits[split] = Faces(*pictures, rows, self.encoding.encode(index) if self.encoding else None)
 
     def train_dataloader(self) -> DataLoader:
         faces = self.splits["train"]
         overfit = self.trainer is not None and self.trainer.overfit_batches  # the same batches again and again
         order = range(len(faces)) if overfit else Shuffle(len(faces), self.flip, self.seed)
         loader = self._loader(faces, order, partial=False, going_on=self.going_on)
-        self.batches, self.going_on = loader.batch_sampler, None
+        self.order, self.going_on = loader.batch_sampler, None
         return loader
 
     def val_dataloader(self) -> DataLoader:
@@ -205,7 +220,7 @@ class FaceDataModule(pl.LightningDataModule):
 
     def state_dict(self) -> dict[str, int]:
         """The place in the epoch that is under way."""
-        return dict(self.batches.place)
+        return dict(self.order.place)
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.going_on = state
@@ -221,20 +236,31 @@ class FaceDataModule(pl.LightningDataModule):
         # Fetching is one indexing of a memory map: a worker process would cost more than it gives.
         return DataLoader(faces, batch_sampler=batches, collate_fn=_as_is)
 
-    def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
-        x = to_images(batch)
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        x = to_images(batch.x)
         if self.trainer is None or not self.trainer.training:
-            return x
+            return Batch(x, batch.y)
         # Everything random in a step (augmentation, noise, dropout) follows from seed and step; see `vae.data.noise`.
         torch.manual_seed(hash((self.seed, self.trainer.fit_loop.total_batch_idx)))
-        return self.augment(x) if self.augment else x
+        return Batch(self.augment(x) if self.augment else x, batch.y)
 
     def images(self, split: str, limit: int | None = None, mirrored: bool = False) -> Iterator[Tensor]:
-        """The faces of a split in order, and then, if wanted, mirrored; batches `(B, 3, S, S)` in [-1, 1]."""
+        """Yield the images of `batches`, `(B, 3, S, S)` in [-1, 1]."""
+        return (batch.x for batch in self.batches(split, limit, mirrored))
+
+    def batches(self, split: str, limit: int | None = None, mirrored: bool = False) -> Iterator[Batch]:
+        """Yield the faces of a split in order, without augmentation.
+
+        Args:
+            split: "train", "val" or "test".
+            limit: the largest number of faces; None for all.
+            mirrored: the faces are followed by their mirror images.
+        """
         faces = self.splits[split]
         order = range(len(faces) * (2 if mirrored else 1))[:limit]
         for start in range(0, len(order), self.batch_size):
-            yield to_images(faces.__getitems__(list(order[start : start + self.batch_size])))
+            batch = faces.__getitems__(order[start : start + self.batch_size])
+            yield Batch(to_images(batch.x), batch.y)
 
 
 def to_images(batch: Tensor) -> Tensor:
@@ -248,5 +274,5 @@ def _release(faces: np.ndarray) -> None:
         faces._mmap.madvise(mmap.MADV_DONTNEED)
 
 
-def _as_is(batch: Tensor) -> Tensor:
+def _as_is(batch: Batch) -> Batch:
     return batch

@@ -21,7 +21,7 @@ def load_datamodule(data: DictConfig, processed_dir: Path | str | None = None) -
         InputError: it is not there, or not whole.
     """
     folder = Path(processed_dir or data.processed_dir).expanduser() / data.name
-    datamodule = FaceDataModule(folder, data.image_size, data.batch_size, data.flip)
+    datamodule = FaceDataModule(folder, data.image_size, data.batch_size, data.flip, labels=data.get("labels") or ())
     datamodule.setup()
     return datamodule
 
@@ -33,7 +33,7 @@ def training_images(datamodule: FaceDataModule, count: int, seed: int = 0) -> Te
     """
     faces = datamodule.splits["train"]
     order = np.random.default_rng(seed).permutation(len(faces) * (2 if datamodule.flip > 0 else 1))
-    return to_images(faces.__getitems__(order[:count]))
+    return to_images(faces.__getitems__(order[:count]).x)
 
 
 def heldout_images(datamodule: FaceDataModule, seed: int = 0) -> Tensor:
@@ -47,4 +47,4 @@ def heldout_images(datamodule: FaceDataModule, seed: int = 0) -> Tensor:
 
 def training_rows(datamodule: FaceDataModule, rows: list[int]) -> Tensor:
     """Training pictures by their place in `pictures("train", mirrored=…)`."""
-    return torch.cat([to_images(datamodule.splits["train"].__getitems__([row])) for row in rows])
+    return torch.cat([to_images(datamodule.splits["train"].__getitems__([row]).x) for row in rows])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vae.cli.errors import InputError
+from vae.data.batch import Batch
 from vae.training.module import TrainableVAE
 
 
@@ -147,7 +148,8 @@ class SharpenedVAE(TrainableVAE):
         datamodule = self.trainer.datamodule
         self.sampler.fit(self.codes(datamodule.images("train", mirrored=datamodule.flip > 0)))
 
-    def training_step(self, x: Tensor, index: int) -> Tensor:
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        x = batch.x
         self.encoder.eval()
         self.decoder.eval()  # the running means of its norms are those of the first stage
         self.before.eval()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from vae.cli.errors import InputError
+from vae.data.batch import Batch
 from vae.metrics import ActiveUnits, Mean
 from vae.models.likelihoods import bits_per_dim
 from vae.models.vae import VAE
@@ -51,15 +52,15 @@ class TrainableVAE(VAE, pl.LightningModule):
                     done = self.trainer.strategy.broadcast(done)
         return min(done, 1.0)
 
-    def training_step(self, x: Tensor, index: int) -> Tensor:
+    def training_step(self, batch: Batch, index: int) -> Tensor:
         compared = 0 if index % self.trainer.log_every_n_steps else COMPARED
-        return self._step(x, "train", self.progress(), compared)
+        return self._step(batch.x, "train", self.progress(), compared)
 
-    def validation_step(self, x: Tensor, index: int) -> None:
-        self._step(x, "val")
+    def validation_step(self, batch: Batch, index: int) -> None:
+        self._step(batch.x, "val")
 
-    def test_step(self, x: Tensor, index: int) -> None:
-        self._step(x, "test")
+    def test_step(self, batch: Batch, index: int) -> None:
+        self._step(batch.x, "test")
 
     def _step(self, x: Tensor, stage: str, progress: float = 1.0, compared: int | None = None) -> Tensor:
         """The loss of a batch in nats per dimension, so that learning rates do not depend on the picture's size.
