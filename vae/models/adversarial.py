@@ -55,7 +55,7 @@ class Critic(nn.Module):
         for level in self.levels:
             x = F.leaky_relu(level(x), 0.2)
             features.append(x)
-        scores = [self.small(features[-2]).flatten(1), self.large(x).flatten(1), self.atomic_write(x.flatten(1))]
+        scores = [self.small(features[-2]).flatten(1), self.large(x).flatten(1), self.whole(x.flatten(1))]
         return [score.float() for score in scores], features
 
 
