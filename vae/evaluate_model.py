@@ -64,7 +64,7 @@ def evaluate(config: DictConfig) -> dict:
         pca = similarity(eigencats.reconstruct(test), test) | measure_likelihood(eigencats, test)
 
         stage("real pictures")
-        everything = partial(datamodule.pictures, "train", mirrored=mirrored)
+        everything = partial(datamodule.images, "train", mirrored=mirrored)
         compare = Comparison(training, space, everything, inception(), seed)
         real, _ = compare.measure(heldout_images(datamodule, seed), "real pictures", heldout=True)
         pca |= compare.measure(eigencats.sample(config.num_samples, seed), "eigencats")[0]
