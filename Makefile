@@ -112,7 +112,7 @@ docs-images: $(STAMP) ## make the pictures of the documentation from models/runs
 	@$(VENV)/bin/python docs/screenshots.py $(ARGS)
 
 requirements: ## compile requirements*.txt from the ranges in pyproject.toml (needs uv)
-	uv pip compile --quiet --upgrade --universal --python-version 3.11 pyproject.toml -o requirements.txt
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra app --extra sweep pyproject.toml -o requirements.txt
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev pyproject.toml -c requirements.txt \
 		-o requirements_dev.txt
 

@@ -19,7 +19,7 @@ from vae.cli.errors import InputError
 from vae.export_model import export_model, thinned
 from vae.models.serialization import check, load, load_latents
 from vae.predict_model import predict
-from vae.runs.records import chosen_run
+from vae.runs.lookup import find_run
 
 ROOT = Path(__file__).parent.parent
 
@@ -193,26 +193,26 @@ def test_thinned_codes_are_evenly_spread(most, left):
     assert steps.max() - steps.min() <= 1
 
 
-def test_the_box_draws_where_there_is_no_run(run, exported, composed, capsys):
-    assert chosen_run(None) == Path("models/latest")  # neither: loading says what to do
-    box = exported("to=models/cats64")
-    capsys.readouterr()
+def test_the_box_draws_where_there_is_no_run(composed, capsys):
     written = predict(composed("predict", "num_images=2", "seed=3", "out=a"))
     assert capsys.readouterr().out.count("\n") == 1
-    of_the_box = predict(composed("predict", f"run={box}", "num_images=2", "seed=3", "out=b"))
+    of_the_box = predict(composed("predict", "run=models/cats64", "num_images=2", "seed=3", "out=b"))
     assert [path.read_bytes() for path in written] == [path.read_bytes() for path in of_the_box]
     assert capsys.readouterr().out == ""
 
 
-def test_a_run_of_ones_own_and_a_run_that_is_named_come_first(run, exported, composed, capsys):
-    exported("to=models/cats64")
+def test_a_run_of_ones_own_and_a_run_that_is_named_come_first(run, composed):
+    box = find_run()
+    assert box.is_dir() and find_run("models/cats64") == box and find_run("other") == Path("other")
+    Path("models/cats64").mkdir(parents=True)
+    assert find_run("models/cats64") == Path("models/cats64")
     Path("models/latest").symlink_to(run)
-    assert chosen_run(None) == Path("models/latest") and chosen_run("models/cats64") == Path("models/cats64")
+    assert find_run() == Path("models/latest")
     with pytest.raises(InputError, match="nowhere"):
         predict(composed("predict", "run=nowhere"))
     Path("models/latest").unlink()
     Path("models/latest").symlink_to("gone")
-    assert chosen_run(None) == Path("models/cats64")
+    assert find_run() == box
     with pytest.raises(InputError, match="models/latest"):
         predict(composed("predict", "run=models/latest"))
 

@@ -25,6 +25,7 @@ def export_model(config: DictConfig) -> Path:
     """
     from vae.models.serialization import export, load, load_attribute_directions, load_latents
     from vae.runs.files import atomic_write
+    from vae.runs.lookup import find_run
     from vae.runs.records import OPTIONS
     from vae.runs.safe_parsing import read_text
     from vae.visualization.images import save_grid
@@ -32,7 +33,7 @@ def export_model(config: DictConfig) -> Path:
 
     if config.codes <= 0:
         raise InputError(f"codes must be more than 0 megabytes, not {config.codes}")
-    run, to = Path(config.run).expanduser(), Path(config.to).expanduser()
+    run, to = find_run(config.run), Path(config.to).expanduser()
     if (to / OPTIONS).exists() or to.resolve() == run.resolve():
         raise InputError(f"to={to} holds a training, which an exported model would replace: name another folder")
     model, codes = load(run), load_latents(run)

@@ -19,9 +19,9 @@ def predict(config: DictConfig) -> list[Path]:
     if config.mode not in modes:
         raise InputError(f"mode must be one of {', '.join(modes)}, not {config.mode!r}")
     from vae.models.serialization import load
-    from vae.runs.records import chosen_run
+    from vae.runs.lookup import find_run
 
-    model = load(chosen_run(config.run), sampler=config.get("sampler"))
+    model = load(find_run(config.run), sampler=config.get("sampler"))
     return modes[config.mode](model, config, Path(config.out).expanduser())
 
 

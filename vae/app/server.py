@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from vae.cli.compose import CONFIGS
 from vae.cli.errors import EnvironmentProblem, InputError
-from vae.runs.records import chosen_run
+from vae.runs.lookup import find_run
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -132,7 +132,7 @@ def serve(config: DictConfig) -> None:
     from vae.app.session import Studio
 
     torch.set_num_threads(1)  # a cat is too small to share; threads that wait for each other cost more
-    studio = Studio(chosen_run(config.run), samplers())
+    studio = Studio(find_run(config.run), samplers())
     with listening(config.host, config.port) as sock, tempfile.TemporaryDirectory(prefix="vae-cats-") as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads  # what is uploaded lies here until it has been read
         import uvicorn

@@ -1,14 +1,12 @@
 """The configuration of a command: what is in `configs/`, and what is typed."""
 
 import re
-from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from vae.cli.locations import CONFIGS
 from vae.runs.records import run_folder
-
-CONFIGS = Path(__file__).parents[2] / "configs"
 
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
 OmegaConf.register_new_resolver("plus", lambda a, b: int(a) + int(b), replace=True)

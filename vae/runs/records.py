@@ -35,7 +35,6 @@ LOCK = ".lock"
 STATE = Path("checkpoints") / "state.ckpt"
 STARTED = Path("models/.started")  # a link to the run that was started last
 LATEST = Path("models/latest")  # a link to the newest finished run
-BOX = Path("models/cats64")  # the trained model that comes with the project
 PACKAGES = ("vae-cats", "torch", "torchvision", "pytorch-lightning", "hydra-core", "kornia", "numpy", "scikit-learn")
 # What neither decides the weights nor the measures, and may change when a run goes on.
 FREE = (
@@ -49,19 +48,6 @@ def run_folder(resume: str | None, fresh: str) -> str:
     if resume == "latest" and STARTED.exists():
         return str(Path(os.path.relpath(STARTED.resolve())))
     return _free(fresh) if resume in (None, "latest") else resume
-
-
-def chosen_run(run: str | None) -> Path:
-    """The folder of the model to draw with: the one that is named; else the newest run; else the model in the box.
-
-    The last of these is told in one line.
-    """
-    if run is not None:
-        return Path(run).expanduser()
-    if LATEST.exists() or not BOX.is_dir():
-        return LATEST
-    print(f"No run of your own yet: {BOX} draws, the trained model that comes with the project.", flush=True)
-    return BOX
 
 
 @cache  # the configuration asks again, when the folder is there

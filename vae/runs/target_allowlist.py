@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from vae.cli.compose import CONFIGS
 from vae.cli.errors import InputError
+from vae.cli.locations import CONFIGS
 from vae.runs.safe_parsing import Parser, read_yaml
 
 SPECIAL = ("_target_", "_partial_", "_args_", "_convert_", "_recursive_")  # the keys that Hydra's instantiate obeys

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vae.cli.errors import InputError
-from vae.runs.records import BOX, ENVIRONMENT, FREE, OPTIONS
+from vae.cli.locations import BOX
+from vae.runs.records import ENVIRONMENT, FREE, OPTIONS
 from vae.runs.safe_parsing import read_json, read_yaml
 
 TEMPLATE = Path(__file__).with_name("model_card.md")

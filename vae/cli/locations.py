@@ -1,0 +1,10 @@
+"""Where the files that ship with the package lie: inside it when installed, in the repository of a checkout."""
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+REPOSITORY = PACKAGE.parent
+INSTALLED = (PACKAGE / "configs").is_dir()  # only a wheel has them there, see pyproject.toml
+
+CONFIGS = PACKAGE / "configs" if INSTALLED else REPOSITORY / "configs"
+BOX = PACKAGE / "pretrained" / "cats64" if INSTALLED else REPOSITORY / "models" / "cats64"  # the model in the box

@@ -1,0 +1,26 @@
+"""Find the folder of a model by what the user calls it."""
+
+from pathlib import Path
+
+from vae.cli.locations import BOX
+from vae.runs.records import LATEST
+
+BOX_NAME = Path("models/cats64")  # what the model in the box is called, in any working directory
+
+
+def find_run(run: Path | str | None = None) -> Path:
+    """Return the folder of a model.
+
+    Args:
+        run: a folder; None for the newest run of the working directory or, before there is one, the model in the box,
+            which is announced in one line.
+    """
+    if run is None:
+        if LATEST.exists() or not BOX.is_dir():
+            return LATEST
+        print(
+            f"No run of your own yet: drawing with {BOX_NAME}, the trained model that comes with VAE Cats.", flush=True
+        )
+        return BOX
+    folder = Path(run).expanduser()
+    return BOX if folder == BOX_NAME and not folder.exists() else folder
