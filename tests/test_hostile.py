@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 import vae
 from tests.conftest import TINY
 from vae.cli.errors import InputError
+from vae.models.serialization import load
 from vae.runs.safe_parsing import BYTES, read_json, read_yaml
 from vae.runs.sweeps import begin
 from vae.runs.target_allowlist import known
@@ -65,7 +66,7 @@ def refused(run, *words: str, sampler=None) -> None:
     """Loading says what is wrong in one line, quickly, and takes no memory."""
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     with pytest.raises(InputError) as refusal:
-        vae.load(run, sampler)
+        load(run, sampler)
     said = str(refusal.value)
     assert "\n" not in said and all(word in said for word in (str(run), *words)), said
     assert time.monotonic() - start < 5
@@ -277,7 +278,7 @@ def test_tensors_that_are_none(run, marker, composed, name, content):
 
 
 def test_whole_numbers_are_no_weights(run):
-    save_file({name: value.long() for name, value in vae.load(run).state_dict().items()}, run / "model.safetensors")
+    save_file({name: value.long() for name, value in load(run).state_dict().items()}, run / "model.safetensors")
     refused(run, "model.safetensors", "whole numbers")
 
 

@@ -1,21 +1,29 @@
-"""The wheel: installed into an empty environment it draws, and its console command has every command of the Makefile."""
+"""The wheel draws in an empty environment, and its console command has every command of the Makefile."""
 
 import os
 import re
 import subprocess
 import sys
 import venv
-from importlib.util import find_spec
+from importlib.metadata import PathDistribution, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from vae.__main__ import COMMANDS, main
 from vae.cli.locations import BOX, REPOSITORY
 
-# What the wheel requires, and what that requires in turn; nothing else can be imported in the empty environment.
-REQUIRED = ["torch", "safetensors", "numpy", "PIL", "omegaconf", "hydra", "filelock"]
-BELOW = ["yaml", "antlr4", "typing_extensions", "packaging", "sympy", "mpmath", "networkx", "jinja2", "fsspec"]
+
+def required(name: str, found: set[str]) -> set[str]:
+    """Add the distributions that a distribution requires without extras, and those that they require in turn."""
+    for text in distribution(name).requires or []:
+        requirement = Requirement(text)
+        below = canonicalize_name(requirement.name)
+        if below not in found and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            found |= required(below, found | {below})
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +39,13 @@ def environment(tmp_path_factory) -> Path:
     assert wheel.stat().st_size < 12e6
     install = ["-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
     subprocess.run([sys.executable, *install], check=True, env=os.environ | {"PIP_FIND_LINKS": ""})
-    for name in [*REQUIRED, *BELOW, "torchgen", "functorch"]:
-        if (spec := find_spec(name)) and spec.origin:
-            source = Path(spec.origin)
-            source = source.parent if source.name == "__init__.py" else source
-            for path in [source, *source.parent.glob(f"{source.stem}.libs"), *source.parent.glob("nvidia*")]:
-                if not (library / path.name).exists():
-                    (library / path.name).symlink_to(path)
+    (info,) = library.glob("vae_cats-*.dist-info")
+    declared = (Requirement(text) for text in PathDistribution(info).requires)
+    names = {canonicalize_name(each.name) for each in declared if each.marker is None}
+    for name in names.union(*(required(name, set()) for name in names)):
+        for top in {file.parts[0] for file in distribution(name).files} - {"..", "__pycache__"}:
+            if not (library / top).exists():
+                (library / top).symlink_to(distribution(name).locate_file(top))
     return python
 
 
@@ -76,9 +84,8 @@ def test_type_hints_ship(environment):
 
 
 def test_every_command_of_the_makefile():
-    recipes = re.findall(
-        r"^([a-z-]+):.*## .*\n\t@?\$\(RUN\) vae\.(\w+)(.*) \$\(OPTIONS\)$", (REPOSITORY / "Makefile").read_text(), re.M
-    )
+    recipe = r"^([a-z-]+):.*## .*\n\t@?\$\(RUN\) vae\.(\w+)(.*) \$\(OPTIONS\)$"
+    recipes = re.findall(recipe, (REPOSITORY / "Makefile").read_text(), re.M)
     made = {target: (module, tuple(options.split())) for target, module, options in recipes}
     assert made == {name: (command.module, command.options) for name, command in COMMANDS.items()}
 

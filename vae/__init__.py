@@ -1,8 +1,9 @@
 """VAE Cats: software that learns to draw cats.
 
 >>> import vae
->>> cats = vae.load("models/latest").sample(16, seed=7)  # (16, 3, H, W) in [-1, 1]
+>>> cats = vae.load("models/cats64").sample(16, seed=7)  # (16, 3, H, W) in [-1, 1]
 >>> vae.save_grid(cats, "cats.png")
+PosixPath('cats.png')
 """
 
 from importlib import import_module
@@ -11,7 +12,7 @@ _PUBLIC = {
     "compose": "vae.cli.compose",
     "train": "vae.train_model",
     "predict": "vae.predict_model",
-    "load": "vae.models.serialization",
+    "load": "vae.models.pretrained",
     "read_images": "vae.data.images",
     "save_grid": "vae.visualization.images",
     "save_images": "vae.visualization.images",
@@ -21,7 +22,7 @@ __all__ = list(_PUBLIC)
 
 
 def __getattr__(name: str):
-    """Import what is asked for when it is asked for: `import vae` alone costs nothing."""
+    """Import a public name on first use, so that `import vae` alone costs nothing."""
     if name not in _PUBLIC:
         raise AttributeError(f"module 'vae' has no attribute {name!r}")
     return getattr(import_module(_PUBLIC[name]), name)

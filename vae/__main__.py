@@ -5,6 +5,9 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
+from vae.cli.errors import EnvironmentProblem
+from vae.cli.extras import require
+
 
 class Command(NamedTuple):
     """One command: the module that runs it, the options that come with it, and its line in the help."""
@@ -35,6 +38,8 @@ COMMANDS = {
     "check": Command("verify_files", (), "verify the checksums of data sets and models"),
     "export": Command("export_model", (), "export a model with its card, to a folder: out=FOLDER"),
 }
+# The package that a command looks for first, and the extra that brings it; every other command needs `train`.
+PACKAGES = {"predict": ("torch", "train"), "app": ("gradio", "app")}
 
 
 def main() -> None:
@@ -48,6 +53,11 @@ def main() -> None:
         print(f"vae-cats {installed_version()}")
     elif name in COMMANDS:
         command = COMMANDS[name]
+        try:
+            require(*PACKAGES.get(name, ("pytorch_lightning", "train")), purpose=f"vae-cats {name}")
+        except EnvironmentProblem as error:
+            print("error:", error, file=sys.stderr)
+            sys.exit(1)
         sys.argv = [f"vae-cats {name}", *command.options, *options]
         runpy.run_module(f"vae.{command.module}", run_name="__main__", alter_sys=True)
     else:

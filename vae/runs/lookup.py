@@ -18,9 +18,7 @@ def find_run(run: Path | str | None = None) -> Path:
     if run is None:
         if LATEST.exists() or not BOX.is_dir():
             return LATEST
-        print(
-            f"No run of your own yet: drawing with {BOX_NAME}, the trained model that comes with VAE Cats.", flush=True
-        )
+        print(f"No run of your own yet: {BOX_NAME} draws, the trained model in the box.", flush=True)
         return BOX
     folder = Path(run).expanduser()
     return BOX if folder == BOX_NAME and not folder.exists() else folder

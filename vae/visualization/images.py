@@ -55,12 +55,18 @@ def save_images(pictures: Tensor | Iterable[Tensor], folder: Path | str, start: 
     Returns:
         The paths, in order.
     """
-    import cv2
+    try:
+        import cv2
+    except ImportError:  # an installation without the extra `train`
+        cv2 = None
 
     def save(number: int, levels: np.ndarray) -> Path:
         path = Path(folder) / f"{number:06d}.png"
         with atomic_write(path) as temporary:  # OpenCV takes a sixth of Pillow's time
-            temporary.write_bytes(cv2.imencode(".png", levels[..., ::-1])[1])
+            if cv2 is None:
+                Image.fromarray(levels).save(temporary)
+            else:
+                temporary.write_bytes(cv2.imencode(".png", levels[..., ::-1])[1])
         return path
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
