@@ -54,9 +54,9 @@ def test_mirrored_faces_come_after_the_others():
 
 def test_labels_go_with_their_faces():
     faces = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1).repeat(3, axis=3)
-    labels = torch.tensor([[1.0, 0.1], [3.0, 0.3], [4.0, 0.4]])
+    labels = torch.tensor([[1.0], [3.0], [4.0], [101.0], [103.0], [104.0]])
     batch = Faces(faces, faces + 100, np.array([1, 3, 4]), labels).__getitems__([2, 0, 3, 5])
-    assert batch.y[:, 0].tolist() == [4, 1, 1, 4] == (batch.x[:, 0, 0, 0] % 100).tolist()
+    assert batch.y[:, 0].tolist() == batch.x[:, 0, 0, 0].tolist() == [4, 1, 101, 104]
 
 
 class Shapes(pl.LightningModule):
@@ -96,6 +96,22 @@ def test_lightning_hands_over_images_and_labels(drawn, composed, tmp_path, label
     assert (Batch, (16, 3, 16, 16), shape) in model.seen and {kind for kind, *_ in model.seen} == {Batch}
     y = [batch.y for batch in module.batches("train")]
     assert all(part is None for part in y) if shape is None else torch.cat(y).mean().abs() < 1e-5
+
+
+def test_a_mirrored_cat_turns_its_head_to_the_other_side(drawn, composed):
+    data = composed("train", *drawn).data
+    labels = ["fur", "turn", "warmth"]
+    module = FaceDataModule(
+        Path(data.processed_dir) / data.name, 16, labels=labels, mirrored_labels=data.mirrored_labels
+    )
+    module.setup()
+    y = torch.cat([batch.y for batch in module.batches("train", mirrored=True)])
+    before, after = y.chunk(2)
+    turn = module.encoding.columns["turn"]
+    torch.testing.assert_close(before[:, -2] * turn.std + turn.mean, -(after[:, -2] * turn.std + turn.mean))
+    assert torch.equal(before[:, :-2], after[:, :-2]) and torch.equal(before[:, -1], after[:, -1])
+    with pytest.raises(InputError, match="mirrored_labels: fur is not numeric"):
+        FaceDataModule(module.folder, 16, labels=labels, mirrored_labels=["fur"]).setup()
 
 
 def test_a_column_that_is_not_there_is_named_with_those_that_are(drawn, composed):

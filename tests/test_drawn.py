@@ -13,23 +13,25 @@ from numpy.random import default_rng
 from PIL import Image
 
 from vae.cli.errors import InputError
+from vae.data.attribute_table import read_table
 from vae.data.landmarks import landmark_file, read_landmarks
 from vae.data.synthetic import drawn
+from vae.data.synthetic import traits as parts
 from vae.data.synthetic.canvas import Canvas, ellipse
 
 seeds = st.integers(0, 2**63)
 MOVES = {"size", "scale", "position", "tilt", "turn", "width", "ear_height", "ear_spread", "mouth"}  # the landmarks
 
 
-def traits(seed: int = 0, **changes) -> drawn.Traits:
-    return replace(drawn.sample_traits(default_rng(seed)), **changes)
+def traits(seed: int = 0, **changes) -> parts.Traits:
+    return replace(parts.sample_traits(default_rng(seed)), **changes)
 
 
-def changed(first: drawn.Traits, second: drawn.Traits) -> np.ndarray:
+def changed(first: parts.Traits, second: parts.Traits) -> np.ndarray:
     """Where two pictures differ: points (n, 2) in the head units of the first."""
     one, two = (np.asarray(drawn.draw(cat)[0], int) for cat in (first, second))
     y, x = np.nonzero(np.abs(one - two).max(2) > 12)
-    matrix = drawn.frame(first)
+    matrix = parts.frame(first)
     return np.linalg.solve(matrix[:, :2], np.stack([x, y]) - matrix[:, 2:]).T
 
 
@@ -53,8 +55,8 @@ def test_other_seeds_draw_other_cats():
 @given(seeds)
 def test_landmarks_lie_inside_in_the_order_of_the_cat_data_set(seed):
     cat = traits(seed)
-    matrix = drawn.frame(cat)
-    points = Canvas(Image.new("RGB", cat.size), matrix).to_pixels(drawn.landmarks(cat))
+    matrix = parts.frame(cat)
+    points = Canvas(Image.new("RGB", cat.size), matrix).to_pixels(parts.landmarks(cat))
     assert points.shape == (9, 2)
     assert (points >= 0).all() and (points <= np.array(cat.size) - 1).all()
     x, y = np.linalg.solve(matrix[:, :2], points.T)  # tilt undone
@@ -86,14 +88,14 @@ def test_the_mouth_is_right_below_the_nose(seed):
 def test_the_ears_end_at_their_tips(seed):
     cat = traits(seed, coat="solid", fur=(250, 250, 250), cheeks=0.1, accessory="none", focus=0.0)
     points = changed(cat, replace(cat, fur=(20, 20, 20)))
-    for outer, tip, inner in drawn.ear_points(cat):
+    for outer, tip, inner in parts.ear_points(cat):
         up = (tip - (outer + inner) / 2) / np.hypot(*(tip - (outer + inner) / 2))
         ear = points[(points[:, 1] < -1) & (points[:, 0] * tip[0] > 0)]
         highest = ear[np.argmax(ear @ up)]
         assert np.hypot(*(highest - tip)) < 0.25
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(drawn.Traits)])
+@pytest.mark.parametrize("field", [field.name for field in fields(parts.Traits) if field.name != "colour_names"])
 def test_every_trait_shows_and_only_pose_and_shape_move_the_landmarks(field):
     cat = traits(1, coat="calico", accessory="collar", gape=0.5, background="wall")
     first, points = drawn.draw(cat)
@@ -108,8 +110,9 @@ def test_every_trait_shows_and_only_pose_and_shape_move_the_landmarks(field):
 
 
 def test_traits_are_sampled_independently_and_use_their_whole_range():
-    cats = [asdict(traits(seed)) for seed in range(2500)]
-    kinds = {"coat": drawn.COATS, "background": drawn.BACKGROUNDS, "accessory": drawn.ACCESSORIES}
+    cats = [asdict(traits(seed, colour_names=None)) for seed in range(2500)]
+    cats = [{name: value for name, value in cat.items() if value is not None} for cat in cats]
+    kinds = {"coat": parts.COATS, "background": parts.BACKGROUNDS, "accessory": parts.ACCESSORIES}
     names, columns = [], []
     for name in cats[0]:
         values = [cat[name] for cat in cats]
@@ -152,13 +155,35 @@ def test_most_are_cats_to_a_detector_trained_on_photos():
 def test_a_folder_holds_photos_with_their_landmarks(tmp_path):
     drawn.draw_dataset(tmp_path / "new" / "cats", 3, seed=5, workers=1)
     photos = sorted((tmp_path / "new" / "cats").glob("*.jpg"))
-    assert len(photos) == 3 and len(list(photos[0].parent.iterdir())) == 6
+    assert len(photos) == 3 and len(list(photos[0].parent.iterdir())) == 7
     for number, photo in enumerate(photos):
         image, points = drawn.draw_cat((5, number))
         with Image.open(photo) as stored:
             assert (stored.format, stored.mode, stored.size) == ("JPEG", "RGB", image.size)
             assert np.abs(np.asarray(stored, float) - np.asarray(image, float)).mean() < 5
         np.testing.assert_allclose(read_landmarks(landmark_file(photo)), points, atol=0.006)
+
+
+def test_the_factors_are_those_of_the_traits(tmp_path):
+    drawn.draw_dataset(tmp_path, 5, seed=3, workers=1)
+    known = read_table(tmp_path / drawn.FACTORS)
+    for number, photo in enumerate(sorted(tmp_path.glob("*.jpg"))):
+        cat, row = parts.sample_traits(default_rng((3, number))), known(photo)
+        shade = np.divide(cat.fur, parts.FURS[row["fur"]])  # 0.85 to 1.1, and the same for red, green and blue
+        assert shade.min() > 0.7 and shade.max() < 1.3
+        assert (row["coat"], row["background"], row["accessory"]) == (cat.coat, cat.background, cat.accessory)
+        assert float(row["turn"]) == pytest.approx(cat.turn, abs=1e-4)
+        assert float(row["light"]) == pytest.approx(np.cos(cat.light), abs=1e-4)
+
+
+def test_cats_of_an_earlier_version_get_their_factors_without_being_drawn_again(tmp_path):
+    drawn.draw_dataset(tmp_path, 4, workers=1)
+    whole = hashes(tmp_path)
+    for damage in (lambda file: file.unlink(), lambda file: file.write_bytes(b"file,fur\n\xff"), lambda file: None):
+        damage(tmp_path / drawn.FACTORS)
+        kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.jpg")}
+        drawn.draw_dataset(tmp_path, 4, workers=1)
+        assert hashes(tmp_path) == whole and {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
 def test_the_number_of_workers_does_not_matter(tmp_path):
@@ -204,13 +229,13 @@ def test_old_cats_never_mix_with_new_ones_and_other_files_stay(tmp_path, monkeyp
     four = hashes(tmp_path)
     drawn.draw_dataset(tmp_path, 2, seed=0, workers=1)
     two = hashes(tmp_path)
-    assert len(two) == 5 and two.items() < four.items()
+    assert len(two) == 6 and two.items() - {("factors.csv", two["factors.csv"])} < four.items()
     drawn.draw_dataset(tmp_path, 2, seed=1, workers=1)
     other = hashes(tmp_path)
-    assert len(other) == 5 and set(other.values()) & set(two.values()) == {two["mine.jpg"]}
+    assert len(other) == 6 and set(other.values()) & set(two.values()) == {two["mine.jpg"]}
     monkeypatch.setattr(drawn, "VERSION", drawn.VERSION + 1)
     drawn.draw_dataset(tmp_path, 2, seed=1, workers=1)
-    assert len(hashes(tmp_path)) == 5 and set(hashes(tmp_path)) & set(other) == {"mine.jpg"}
+    assert len(hashes(tmp_path)) == 6 and set(hashes(tmp_path)) & set(other) == {"mine.jpg", "factors.csv"}
 
 
 @pytest.mark.parametrize("bad", [{"count": 0}, {"count": 2.5}, {"count": 1, "seed": -1}, {"count": 1, "workers": 0}])

@@ -73,6 +73,7 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
         seed=config.seed,
         prepare=partial(make_dataset, data),
         labels=data.get("labels") or (),
+        mirrored_labels=data.get("mirrored_labels") or (),
     )
     model = build_trainable(config)
     if config.init_from:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from vae.cli.errors import InputError
 from vae.data.batch import Batch
-from vae.data.labels import LabelEncoding
+from vae.data.labels import Category, LabelEncoding
 from vae.data.store import FaceStore
 
 
@@ -23,7 +23,7 @@ class Faces(Dataset):
         faces: `(M, S, S, 3)` uint8, all faces of the store, memory-mapped.
         mirrored: the same, mirrored.
         rows: the N faces of this split.
-        labels: `(N, C)` float32, the labels of these faces; None without.
+        labels: `(2N, C)` float32, the labels of these faces, then those of the mirrored ones; None without.
     """
 
     def __init__(self, faces: np.ndarray, mirrored: np.ndarray, rows: np.ndarray, labels: Tensor | None = None) -> None:
@@ -44,7 +44,7 @@ class Faces(Dataset):
             batch[side == 1] = self.mirrored[rows[side == 1]]
         _release(self.faces)
         _release(self.mirrored)
-        return Batch(torch.from_numpy(batch), None if self.labels is None else self.labels[torch.from_numpy(place)])
+        return Batch(torch.from_numpy(batch), None if self.labels is None else self.labels[torch.as_tensor(indices)])
 
 
 class Shuffle(Sampler[int]):
@@ -139,6 +139,7 @@ class FaceDataModule(pl.LightningDataModule):
         seed: of order and augmentation.
         prepare: makes `folder` when it is missing or out of date; called by one process only.
         labels: columns of `index.csv` that each batch brings along as `y`, see `vae.data.labels`.
+        mirrored_labels: numeric labels whose sign changes in a mirrored image.
 
     Attributes:
         encoding: of the labels, fitted to the training split by `setup`; None without labels.
@@ -157,6 +158,7 @@ class FaceDataModule(pl.LightningDataModule):
         seed: int = 0,
         prepare: Callable[[], object] | None = None,
         labels: Sequence[str] = (),
+        mirrored_labels: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if not 1 <= image_size <= 360:
@@ -173,6 +175,7 @@ class FaceDataModule(pl.LightningDataModule):
         self.seed = seed
         self.prepare = prepare
         self.labels = list(labels)
+        self.mirrored_labels = list(mirrored_labels)
         self.encoding: LabelEncoding | None = None
         self.going_on: dict[str, int] | None = None
 
@@ -187,7 +190,7 @@ class FaceDataModule(pl.LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         store = FaceStore(self.folder)
-        pictures = store.resized(self.image_size), store.resized(self.image_size, mirrored=True)
+        images = store.resized(self.image_size), store.resized(self.image_size, mirrored=True)
         self.splits = {}
         for split, other in (("train", "train"), ("val", "test"), ("test", "val")):
             rows = np.flatnonzero(store.split == split)
@@ -202,7 +205,12 @@ class FaceDataModule(pl.LightningDataModule):
             index = [store.index[row] for row in rows] if self.labels else []
             if index and split == "train":
                 self.encoding = LabelEncoding.fit(index, self.labels)
-            self.splits[split] = Faces(*pictures, rows, self.encoding.encode(index) if self.encoding else None)
+                if text := [n for n in self.mirrored_labels if isinstance(self.encoding.columns.get(n), Category)]:
+                    raise InputError(f"data.mirrored_labels: {text[0]} is not numeric, so it has no sign: leave it out")
+            labels = self.encoding and torch.cat(
+                [self.encoding.encode(index), self.encoding.encode(index, negated=self.mirrored_labels)]
+            )
+            self.splits[split] = Faces(*images, rows, labels)
 
     def train_dataloader(self) -> DataLoader:
         faces = self.splits["train"]

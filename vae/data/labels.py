@@ -6,7 +6,7 @@ categorical. Means, standard deviations and frequencies are those of the trainin
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any, Self
@@ -136,16 +136,23 @@ class LabelEncoding:
         """The number of columns of `y`, C."""
         return sum(column.dim for column in self.columns.values())
 
-    def encode(self, rows: Sequence[Mapping[str, str]]) -> Tensor:
+    def encode(self, rows: Sequence[Mapping[str, str]], negated: Collection[str] = ()) -> Tensor:
         """Return `(N, C)` float32, the labels of N rows of `index.csv`.
 
+        Args:
+            rows: column → text.
+            negated: numeric labels to encode with the opposite sign, for mirrored faces.
+
         Raises:
-            InputError: a row has a category that the training split has not, or no number where one belongs.
+            InputError: a row has a category that the training split lacks, or no number where one belongs.
         """
         blocks = []
         for name, column in self.columns.items():
             try:
-                blocks.append(column.encode(name, [row.get(name) or "" for row in rows]))
+                values: list[str | float] = [row.get(name) or "" for row in rows]
+                if name in negated:
+                    values = [-(_number(value) or 0.0) for value in values]
+                blocks.append(column.encode(name, values))
             except InputError as error:
                 raise InputError(f"data.labels: {error}; the encoding is that of the training split") from None
         return torch.cat(blocks, dim=1)
@@ -155,7 +162,7 @@ class LabelEncoding:
 
         Labels that are not given are drawn independently: categories by their frequency in the training split, numbers
         from a normal distribution with the mean and the standard deviation of the training split. Fixing one label
-        leaves the draws of the others as they are.
+        does not change the draws of the others.
 
         Args:
             conditions: label → category, or number in the unit of `index.csv`.

@@ -67,6 +67,8 @@ def make_dataset(config: DictConfig) -> Path:
     attributes = config.get("attributes")
     if attributes:
         settings["attributes"] = OmegaConf.to_container(attributes, resolve=True)
+        if "file" in attributes:  # relative, so that a folder may move
+            settings["attributes"]["file"] = str(attributes["file"]).removeprefix(f"{config.raw_dir}/")
     method = config.split.get("method", "hash")
     split = {key: config.split[key] for key in ("val", "test", "seed")}
     if method == "random":

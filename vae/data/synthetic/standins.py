@@ -14,8 +14,9 @@ from PIL import Image
 
 from vae.cli.errors import InputError
 from vae.data.cartoon import attribute_file
-from vae.data.synthetic import drawn
 from vae.data.synthetic.canvas import Canvas, dark, ellipse, mix, pair, smooth, stroke
+from vae.data.synthetic.drawn import draw
+from vae.data.synthetic.traits import NOSES, Traits, sample_traits
 from vae.runs.files import atomic_write
 
 SKIN = [(255, 219, 180), (237, 185, 138), (208, 139, 91), (174, 93, 41), (97, 67, 53)]
@@ -37,9 +38,9 @@ VARIANTS = {
 }
 
 
-def dog_traits(rng: Generator) -> drawn.Traits:
+def dog_traits(rng: Generator) -> Traits:
     """A cat's traits with hanging ears, small round eyes, a wide muzzle with a dark nose, and short whiskers."""
-    cat = drawn.sample_traits(rng)
+    cat = sample_traits(rng)
     return replace(
         cat,
         coat=str(rng.choice(["solid", "bicolour", "tortoiseshell", "tabby and white"])),
@@ -54,14 +55,14 @@ def dog_traits(rng: Generator) -> drawn.Traits:
         pupil=1.0,
         muzzle=rng.uniform(1.4, 1.8),
         mouth=rng.uniform(1.9, 2.2),
-        nose=drawn.NOSES["black"],
+        nose=NOSES["black"],
         whiskers=0.3,
     )
 
 
 def draw_dog(seed: int | list[int]) -> Image.Image:
     """The dog of a seed, "RGB"."""
-    return drawn.draw(dog_traits(default_rng(seed)))[0]
+    return draw(dog_traits(default_rng(seed)))[0]
 
 
 def draw_cartoon(seed: int | list[int], size: int = 500) -> tuple[Image.Image, dict[str, int]]:
