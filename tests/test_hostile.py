@@ -22,6 +22,7 @@ from tests.conftest import TINY
 from vae.cli.errors import InputError
 from vae.models.serialization import load
 from vae.runs.safe_parsing import BYTES, read_json, read_yaml
+from vae.runs.stored_options import is_safe
 from vae.runs.sweeps import begin
 from vae.runs.target_allowlist import known
 
@@ -305,27 +306,99 @@ def test_a_checkpoint_that_would_run_code(tmp_path, marker, composed, drawn, mon
 @pytest.mark.parametrize(
     "option",
     [
+        "hydra.sweeper.custom_search_space=hostile_module.run",
+        "+hydra.sweeper.custom_search_space=hostile_module.run",
+        "hydra.sweeper.sampler._target_=hostile_module.run",
+        "hydra.sweeper._target_=hostile_module.run",
+        "hydra/sweeper=evil",
+        "hydra.sweeper.storage=sqlite:////tmp/elsewhere.db",
         "model.encoder._target_=hostile_module.run",
+        "model.encoder={_target_: hostile_module.run}",
+        "callbacks={x: {_target_: hostile_module.run}}",
+        "callbacks.x=[{_target_: hostile_module.run}]",
+        "callbacks.x={a: 1},{_target_: hostile_module.run}",
         "+callbacks.x={_target_: hostile_module.run}",
+        "++seed=1",
+        "~callbacks.state",
         "run_dir=${oc.env:HOME}",
+        "seed=1,${oc.env:HOME}",
+        "tags=[a,'${oc.env:HOME}']",
         "--config-dir=elsewhere",
+        "--multirun",
         "experiment=../../elsewhere/evil",
+        "experiment=elsewhere/evil",
+        "experiment=glob(../*)",
         "model=conv,../../evil",
+        "model@callbacks=conv",
         "hydra.job.name=x",
         "+hydra.callbacks.x=1",
         "hydra/launcher=evil",
         "hydra.searchpath=[file:///tmp]",
+        "data.raw_dir=/etc",
+        "data.processed_dir=a/../../elsewhere",
+        "data.processed_dir=~/elsewhere",
+        "data.split.copy_to=.git/hooks",
+        "data.source.urls=[https://elsewhere/a.zip]",
+        "logger.mlflow.tracking_uri=elsewhere",
+        "ckpt_path=elsewhere",
+        "init_from=elsewhere",
+        "elsewhere.x=1",
+        "seed=" + "[" * 900 + "]" * 900,
+        "seed=" + "1," * 5000 + "1",
+        "seed",
+        "",
     ],
+    ids=lambda option: option[:60],
 )
 def test_a_sweep_from_somebody_else(tmp_path, marker, monkeypatch, option):
     monkeypatch.chdir(tmp_path)
     options, _ = begin(["seed=1,2", option, "hydra.sweep.dir=mine"])
     if (OmegaConf.load("mine/sweep.yaml").options or []) == ["seed=1,2"]:  # such options are never kept
         (tmp_path / "mine" / "sweep.yaml").write_text(yaml.safe_dump({"options": ["seed=1,2", option], "trials": None}))
-    with pytest.raises(InputError, match="type all of it again"):
+    with pytest.raises(InputError, match="type the command again: make sweep"):
         begin(["resume=mine"])
-    if not option.startswith("hydra/"):
+    if not option.startswith("hydra/launcher"):
         assert "seed=1,2" in begin(["seed=1,2", option, "resume=mine"])[0]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "seed=1,2",
+        "model.channels=[8,16],[32,64]",
+        "model.latent_dim=choice(4,8)",
+        "optimizer.lr=tag(log,interval(1e-4,1e-2))",
+        "regularizer.beta=range(1,4)",
+        "likelihood=glob(*)",
+        "experiment=demo,cats",
+        "sweep=optuna",
+        "data.raw_dir='data/raw/猫 pictures'",
+        "trainer.max_time=00:01:00:00",
+        "callbacks.figures=null",
+        "tags=[first,'second']",
+        "optimized_metric=val/psnr",
+        "hydra.sweeper.n_trials=5",
+        "hydra/sweeper/sampler=random",
+        "report=false",
+    ],
+)
+def test_a_plain_option_of_a_stored_sweep_is_taken(option):
+    assert is_safe(option)
+
+
+def test_the_attack_by_a_stored_sweep_is_refused_where_it_is_typed(tmp_path, marker, monkeypatch, capsys):
+    from vae.train_model import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    stored = ["sweep=optuna", "+hydra.sweeper.custom_search_space=hostile_module.run"]
+    (tmp_path / "mine" / "sweep.yaml").write_text(yaml.safe_dump({"options": stored, "trials": 2}))
+    monkeypatch.setattr(sys, "argv", ["vae.train_model", "--multirun", "resume=mine"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and said.count("\n") == 1 and "custom_search_space" in said
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["sweep.yaml"]
 
 
 def test_every_known_target_is_what_it_says(composed):
@@ -339,6 +412,40 @@ def test_every_known_target_is_what_it_says(composed):
         else:
             libraries = ("torch.optim", "pytorch_lightning", "lightning_fabric", "kornia.losses")
             assert isinstance(found, type) and found.__module__.startswith(libraries) and place
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "word"),
+    [
+        ("callbacks.ema", {"_target_": "hostile_module.run"}, "callbacks.ema._target_"),
+        ("optimizer", {"_target_": "hostile_module.run", "_partial_": True}, "optimizer._target_"),
+        ("trainer.plugins", [{"_target_": "hostile_module.run"}], "trainer.plugins._target_"),
+        ("logger", {"mlflow": {"_target_": "pytorch_lightning.loggers.MLFlowLogger"}}, "logger is no option"),
+        ("elsewhere", 1, "elsewhere is no option"),
+        ("run_dir", "/elsewhere", "run_dir is no option"),
+        ("data.processed_dir", "/elsewhere", "data.processed_dir is '/elsewhere'"),
+        ("data.raw_dir", "~/elsewhere", "data.raw_dir is"),
+        ("data.split.copy_to", "data/../../elsewhere", "data.split.copy_to is"),
+        ("seed", "${oc.env:HOME}", "interpolations"),
+    ],
+    ids=str,
+)
+def test_the_records_of_a_run_from_somebody_else(tmp_path, marker, monkeypatch, composed, place, value, word):
+    from vae.reproduce_run import recorded
+    from vae.runs.records import reproducible_options
+
+    monkeypatch.chdir(tmp_path)
+    options = OmegaConf.create(reproducible_options(composed("train", *TINY, "run_dir=x")))
+    run = tmp_path / "theirs"
+    run.mkdir()
+    (run / "result.json").write_text('{"status": "finished", "error": "", "measures": {}}')
+    (run / "options.yaml").write_text(OmegaConf.to_yaml(options))
+    recorded(run)
+    OmegaConf.update(options, place, value, merge=False, force_add=True)
+    (run / "options.yaml").write_text(OmegaConf.to_yaml(options))
+    with pytest.raises(InputError) as refusal:
+        recorded(run)
+    assert word in str(refusal.value) and "options.yaml" in str(refusal.value)
 
 
 BROKEN = [

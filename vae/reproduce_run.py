@@ -10,6 +10,8 @@ from vae.cli.compose import compose
 from vae.cli.errors import EnvironmentProblem, InputError
 from vae.runs.safe_parsing import read_yaml
 
+PLACES = ("data.raw_dir", "data.processed_dir", "data.split.copy_to")  # options that name a folder
+
 
 def reproduce(config: DictConfig) -> list[str]:
     """Train a run again in the folder `out`, print how it compares, and return what differs.
@@ -53,6 +55,7 @@ def recorded(run: Path) -> DictConfig:
     config, options = compose("train", "logger=csv"), read_config(run / OPTIONS)
     OmegaConf.set_struct(config, False)
     callbacks = {name: config.callbacks[name] for name in ("state", "progress_bar", "interrupt")}
+    _refuse_foreign(options, config, run)
     for name, value in options.items():
         config[name] = value
     config.callbacks = callbacks | {"ema": OmegaConf.select(options, "callbacks.ema")}
@@ -64,6 +67,26 @@ def recorded(run: Path) -> DictConfig:
         if option.startswith("ckpt_path="):
             config.ckpt_path = option.partition("=")[2]
     return config
+
+
+def _refuse_foreign(options: DictConfig, config: DictConfig, run: Path) -> None:
+    """Refuse stored options that are none of a training, or that a run from elsewhere may not decide.
+
+    Raises:
+        InputError: an option is unknown, or a run outside of `OWN` names a place outside of the working directory.
+    """
+    from vae.runs.records import FREE, OPTIONS, OWN, is_own
+
+    for name in map(str, options):
+        if name not in config or name in FREE:
+            raise InputError(f"{run / OPTIONS}: {name} is no option that decides a training: remove it")
+    for name in PLACES if not is_own(run) else ():
+        value = str(OmegaConf.select(options, name) or "")
+        if Path(value).is_absolute() or value.startswith("~") or ".." in Path(value).parts:
+            raise InputError(
+                f"{run / OPTIONS}: {name} is {value!r}, and a run from elsewhere may not read or write there; "
+                f"if it is yours, move it below {' or '.join(OWN)}"
+            )
 
 
 def compare(run: Path, out: Path, num_images: int, seed: int) -> Iterator[tuple[str, str]]:

@@ -35,6 +35,7 @@ LOCK = ".lock"
 STATE = Path("checkpoints") / "state.ckpt"
 STARTED = Path("models/.started")  # a link to the run that was started last
 LATEST = Path("models/latest")  # a link to the newest finished run
+OWN = ("models/runs", "models/sweeps")  # folders of runs that were trained here
 PACKAGES = ("vae-cats", "torch", "torchvision", "pytorch-lightning", "hydra-core", "kornia", "numpy", "scikit-learn")
 # What neither decides the weights nor the measures, and may change when a run goes on.
 FREE = (
@@ -191,6 +192,11 @@ def _git(*command: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def is_own(run: Path) -> bool:
+    """Return whether a run lies where this project trains, so that its records were written here."""
+    return any(run.resolve().is_relative_to(Path(folder).resolve()) for folder in OWN)
 
 
 def name_started(folder: Path) -> None:

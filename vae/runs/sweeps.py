@@ -21,6 +21,7 @@ from vae.cli.errors import InputError
 from vae.runs.files import atomic_write
 from vae.runs.records import is_complete, read_result
 from vae.runs.safe_parsing import read_yaml
+from vae.runs.stored_options import refuse_unsafe
 
 RECORD, STUDY = "sweep.yaml", "study.db"
 # What may change when a sweep goes on: where it runs, not what it runs.
@@ -55,7 +56,7 @@ def begin(options: list[str]) -> tuple[list[str], Path]:
     record = _record(folder / RECORD)
     before = record["options"]
     if not same:
-        _refuse_foreign(before, folder)
+        refuse_unsafe(before, folder)
     elif sorted(same) != sorted(before):
         odd = sorted(set(same) ^ set(before))
         raise InputError(
@@ -78,22 +79,6 @@ def _record(path: Path) -> dict[str, Any]:
     if not texts or not isinstance(trials, int | None):
         raise InputError(f"{path} is no record of a sweep: name another folder")
     return {"options": options, "trials": trials}
-
-
-def _refuse_foreign(options: list[str], folder: Path) -> None:
-    """What a sweep from somebody else could do harm with has to be typed by whoever goes on with it.
-
-    Raises:
-        InputError: an option names what is to be run or read.
-    """
-    for option in options:
-        name, _, value = option.lstrip("+~").partition("=")
-        named = "_target_" in option or "${" in option or option.startswith("-")
-        file = "." not in name and ".." in value
-        if named or file or (name.startswith("hydra") and not name.startswith(("hydra.sweeper.", "hydra/sweeper"))):
-            raise InputError(
-                f"resume={folder}: the sweep was started with {option}; if it is yours, type all of it again"
-            )
 
 
 def _placed(options: list[str], folder: Path) -> list[str]:
