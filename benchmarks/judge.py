@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vae.data.align import SIZE, TARGETS, face_matrix
 from vae.data.datamodule import to_images
 from vae.data.store import FaceStore
-from vae.metrics.samples import frechet_distance
+from vae.metrics.feature_space import frechet_distance
 
 STEPS = 1500
 BATCH = 64

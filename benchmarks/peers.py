@@ -32,7 +32,7 @@ from benchmarks.pythae_way import Decoder, Encoder
 from vae.data.loading import heldout_images, load_datamodule, training_images
 from vae.data.store import FaceStore
 from vae.metrics.pca_baseline import PCABaseline
-from vae.metrics.sample_quality import Comparison
+from vae.metrics.sample_quality import SampleQuality
 from vae.metrics.sliced_wasserstein import sliced_wasserstein
 from vae.models.serialization import load
 from vae.visualization.images import grid, save_image
@@ -168,7 +168,7 @@ def measure(options) -> tuple[list[Row], dict]:
     train = training_images(datamodule, 10**6)
     real, size = heldout_images(datamodule), train.shape[-1]
     space = PCABaseline(train, LATENTS)
-    compare = Comparison(real, space, lambda: datamodule.images("train", mirrored=datamodule.flip > 0))
+    quality = SampleQuality(real, space, lambda: datamodule.images("train", mirrored=datamodule.flip > 0))
     count, seconds = (16, 1.0) if options.small else (SAMPLES, 60.0 * options.minutes)
     samples = {"VAE Cats": model.sample(count, seed=0), "PCA": space.sample(count, 0)}
     for name, draw in peers(size).items():
@@ -179,7 +179,7 @@ def measure(options) -> tuple[list[Row], dict]:
     judge = Judge(FaceStore(datamodule.folder), real, 5 if options.small else STEPS)
     measures = {}
     for name, drawn in samples.items():
-        measures[name] = compare.measure(drawn.clamp(-1, 1), name)[0] | judge.measure(drawn.clamp(-1, 1))
+        measures[name] = quality.evaluate(drawn.clamp(-1, 1), name)[0] | judge.measure(drawn.clamp(-1, 1))
     sheet = torch.cat([real[:SHOWN], *(drawn[:SHOWN] for drawn in samples.values())])
     save_image(grid(sheet, columns=SHOWN), options.results / "peers.png")
     distance = {name: values["sliced_wasserstein"] for name, values in measures.items()}

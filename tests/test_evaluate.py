@@ -1,4 +1,4 @@
-"""What a run leaves for people: measures, figures, the report; made from a tiny run, and looked into."""
+"""Evaluation of a tiny run: its metrics, figures and report."""
 
 import json
 import math
@@ -41,7 +41,7 @@ def at_the_end(run):
 
 
 @pytest.fixture(scope="module")
-def measures(run, at_the_end, composed):
+def metrics(run, at_the_end, composed):
     return evaluate(composed("evaluate", f"run={run}", "num_samples=40", "importance_samples=4"))
 
 
@@ -60,8 +60,8 @@ def test_a_report_is_one_file_that_reads_everywhere(at_the_end):
     assert "prefers-color-scheme: dark" in page and "width=device-width" in page
 
 
-def test_every_measure_is_there(run, measures):
-    assert json.loads((run / "metrics.json").read_text()) == measures
+def test_every_measure_is_there(run, metrics):
+    assert json.loads((run / "metrics.json").read_text()) == metrics
     sampled = {
         *("sliced_wasserstein", "sliced_wasserstein_32", "sliced_wasserstein_16", "frechet_distance"),
         *("kernel_distance", "precision", "recall", "density", "coverage"),
@@ -70,31 +70,31 @@ def test_every_measure_is_there(run, measures):
     told = {"psnr", "ssim", "ms_ssim", "l1"}
     bound = {"elbo", "iwae", "iwae_se", "bits_per_dim", "iwae_bits_per_dim"}
     latents = {"kl", "active_units", "mutual_information", "aggregate_frechet", "aggregate_mmd"}
-    assert measures.keys() >= sampled | told | bound | latents and measures["sampler"] == "gmm"
-    assert measures["samplers"]["prior"].keys() >= sampled
-    assert measures["pca"].keys() >= sampled | told | {"bits_per_dim"} and measures["real"].keys() >= sampled
-    numbers = [value for value in measures.values() if isinstance(value, float)]
+    assert metrics.keys() >= sampled | told | bound | latents and metrics["sampler"] == "gmm"
+    assert metrics["samplers"]["prior"].keys() >= sampled
+    assert metrics["pca"].keys() >= sampled | told | {"bits_per_dim"} and metrics["real"].keys() >= sampled
+    numbers = [value for value in metrics.values() if isinstance(value, float)]
     assert len(numbers) > 20 and all(map(math.isfinite, numbers))
-    assert measures["iwae"] >= measures["elbo"] and 0 <= measures["active_units"] <= 4
-    assert measures["pca"]["psnr"] > measures["psnr"]  # two epochs are no match
-    assert measures["real"]["frechet_distance"] < measures["frechet_distance"]
+    assert metrics["iwae"] >= metrics["elbo"] and 0 <= metrics["active_units"] <= 4
+    assert metrics["pca"]["psnr"] > metrics["psnr"]  # two epochs are no match
+    assert metrics["real"]["frechet_distance"] < metrics["frechet_distance"]
 
 
-def test_the_table_shows_them(run, measures):
+def test_the_table_shows_them(run, metrics):
     table = (run / "metrics.md").read_text()
-    assert markdown(measures) in table
+    assert markdown(metrics) in table
     lines = [line for line in table.splitlines() if line.startswith("|")]
     assert len({len(line) for line in lines}) == 1
-    assert lines[0].replace("|", "").split() == ["gmm", "prior", "eigencats", "real"]
+    assert lines[0].replace("|", "").split() == ["gmm", "prior", "PCA", "real"]
     for row in ROWS:
         assert any(row.label in line for line in lines) == (not row.key.startswith("inception"))
     page = (run / "report.html").read_text()
-    assert "coverage (PCA space)" in page and f"{measures['psnr']:.2f}" in page
+    assert "coverage (PCA space)" in page and f"{metrics['psnr']:.2f}" in page
 
 
-def test_same_seed_same_measures(run, measures, composed):
+def test_same_seed_same_metrics(run, metrics, composed):
     again = evaluate(composed("evaluate", f"run={run}", "num_samples=40", "importance_samples=4"))
-    assert again == measures
+    assert again == metrics
 
 
 def command(monkeypatch, capsys, main, *options):

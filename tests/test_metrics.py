@@ -1,20 +1,21 @@
-"""Measures of reconstructions and latents against known cases and second implementations."""
+"""Metrics of reconstructions and latents against known results and second implementations."""
 
 import math
 
 import pytest
 import torch
-from kornia.metrics import ssim
 from torch.distributions import Normal
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from vae.metrics import ActiveUnits
+from vae.metrics import ActiveUnits, Mean
+from vae.metrics.bounds import importance_weighted_bound, mean_and_standard_error
 from vae.metrics.latents import (
-    distance_from_standard_normal,
+    frechet_distance_from_standard_normal,
     log_densities,
-    maximum_mean_discrepancy,
+    multiquadric_mmd,
     mutual_information,
 )
-from vae.metrics.reconstruction import importance_weighted_bound, mean_and_error, scales, similarity
+from vae.metrics.reconstruction import num_scales, psnr, reconstruction_metrics, ssim
 from vae.models.distributions import DiagonalGaussian
 
 
@@ -27,24 +28,37 @@ def test_active_units_counts_means_that_vary():
     assert metric.compute() == (mean.var(0) > 0.01).sum() == 2
 
 
-def test_similarity_of_a_known_difference():
+def test_the_mean_is_weighted_by_batch_size():
+    metric = Mean()
+    metric.update(torch.tensor(1.0), 3)
+    metric.update(torch.tensor(5.0), 1)
+    assert metric.compute() == 2
+
+
+def test_reconstruction_metrics_of_a_known_difference():
     x = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) - 0.5
-    same = similarity(x, x)
+    same = reconstruction_metrics(x, x)
     assert same["ssim"] == pytest.approx(1) and same["ms_ssim"] == pytest.approx(1) and same["l1"] == 0
-    shifted = similarity(x + 0.2, x)  # 0.1 of the range [0, 1]
+    shifted = reconstruction_metrics(x + 0.2, x)  # 0.1 of the range [0, 1]
     assert shifted["l1"] == pytest.approx(0.1, rel=1e-4) and shifted["psnr"] == pytest.approx(20, rel=1e-4)
 
 
-def test_ssim_is_that_of_kornia():
+def test_psnr_and_ssim_are_those_of_torchmetrics():
     torch.manual_seed(0)
-    x, y = torch.rand(4, 3, 32, 32), torch.rand(4, 3, 32, 32)
-    assert similarity(2 * x - 1, 2 * y - 1)["ssim"] == pytest.approx(float(ssim(x, y, window_size=11).mean()), abs=1e-5)
+    x = torch.rand(20, 3, 32, 32)  # more images than `ssim` takes at once
+    y = (x + 0.2 * torch.randn_like(x)).clamp(0, 1)
+    expected = peak_signal_noise_ratio(x, y, data_range=1.0, reduction="none", dim=(1, 2, 3))
+    torch.testing.assert_close(psnr(2 * x - 1, 2 * y - 1), expected)
+    expected = structural_similarity_index_measure(x, y, data_range=1.0, reduction="none")
+    torch.testing.assert_close(ssim(2 * x - 1, 2 * y - 1), expected, atol=1e-5, rtol=0)
+    metrics = reconstruction_metrics(2 * x - 1, 2 * y - 1)
+    assert metrics["ssim"] == pytest.approx(float(expected.mean()), abs=1e-5)
 
 
 @pytest.mark.parametrize(("side", "levels"), [(8, 0), (16, 1), (32, 2), (64, 3), (128, 4), (176, 5), (360, 5)])
 def test_ms_ssim_takes_the_scales_that_fit(side, levels):
-    assert scales(side) == levels
-    names = similarity(torch.zeros(1, 3, side, side), torch.ones(1, 3, side, side))
+    assert num_scales(side) == levels
+    names = reconstruction_metrics(torch.zeros(1, 3, side, side), torch.ones(1, 3, side, side))
     assert ("ms_ssim" in names) == (levels > 1) and ("ssim" in names) == (levels > 0)
 
 
@@ -66,11 +80,11 @@ def test_importance_weighted_bound_of_a_linear_gaussian():
 
 
 def test_mean_and_standard_error():
-    assert mean_and_error(torch.tensor([1.0, 2.0, 3.0])) == (2.0, pytest.approx(1 / math.sqrt(3)))
+    assert mean_and_standard_error(torch.tensor([1.0, 2.0, 3.0])) == (2.0, pytest.approx(1 / math.sqrt(3)))
 
 
 @pytest.mark.parametrize(("apart", "nats"), [(0.0, 0.0), (100.0, math.log(50))])
-def test_mutual_information_of_pictures_that_are_told_apart_or_not(apart, nats):
+def test_mutual_information_of_equal_and_of_disjoint_posteriors(apart, nats):
     torch.manual_seed(0)
     posterior = DiagonalGaussian(apart * torch.arange(50.0)[:, None].expand(50, 2), torch.zeros(50, 2))
     parts = [DiagonalGaussian(posterior.mu[:30], posterior.log_var[:30])]
@@ -82,24 +96,26 @@ def test_mutual_information_of_pictures_that_are_told_apart_or_not(apart, nats):
 
 def test_distance_from_the_standard_normal_in_closed_form():
     torch.manual_seed(0)
-    codes = torch.randn(1000, 3, dtype=torch.float64)
-    codes = (codes - codes.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(codes.T.cov())).T  # whitened exactly
-    assert float(distance_from_standard_normal(codes)) == pytest.approx(0, abs=1e-9)
-    moved = codes * torch.tensor([1.0, 3.0, 0.5]) + torch.tensor([2.0, 0.0, 0.0])
-    assert float(distance_from_standard_normal(moved.view(1000, 3, 1, 1))) == pytest.approx(4 + 4 + 0.25)
+    latents = torch.randn(1000, 3, dtype=torch.float64)
+    latents = (latents - latents.mean(0)) @ torch.linalg.inv(
+        torch.linalg.cholesky(latents.T.cov())
+    ).T  # whitened exactly
+    assert float(frechet_distance_from_standard_normal(latents)) == pytest.approx(0, abs=1e-9)
+    moved = latents * torch.tensor([1.0, 3.0, 0.5]) + torch.tensor([2.0, 0.0, 0.0])
+    assert float(frechet_distance_from_standard_normal(moved.view(1000, 3, 1, 1))) == pytest.approx(4 + 4 + 0.25)
 
 
-def test_maximum_mean_discrepancy():
+def test_multiquadric_mmd_is_that_of_its_definition():
     torch.manual_seed(0)
     a, b, far = torch.randn(1000, 4), torch.randn(1000, 4), torch.randn(1000, 4) + 1
-    assert abs(float(maximum_mean_discrepancy(a, b))) < 0.01
-    assert float(maximum_mean_discrepancy(a, far)) > 0.1
-    few, other = a[:3].double(), far[:2].double()
+    assert abs(float(multiquadric_mmd(a, b))) < 0.01
+    assert float(multiquadric_mmd(a, far)) > 0.1
+    few, other = a[:3].double(), far[:3].double()
 
     def kernel(x, y):
         return sum(8 * s / (8 * s + float((x - y).square().sum())) for s in (0.1, 0.2, 0.5, 1, 2, 5, 10))
 
     within = sum(kernel(x, y) for i, x in enumerate(few) for j, y in enumerate(few) if i != j) / 6
-    within += sum(kernel(x, y) for i, x in enumerate(other) for j, y in enumerate(other) if i != j) / 2
-    between = sum(kernel(x, y) for x in few for y in other) / 6
-    assert float(maximum_mean_discrepancy(few, other)) == pytest.approx(within - 2 * between)
+    within += sum(kernel(x, y) for i, x in enumerate(other) for j, y in enumerate(other) if i != j) / 6
+    between = sum(kernel(x, y) for x in few for y in other) / 9
+    assert float(multiquadric_mmd(few, other)) == pytest.approx(within - 2 * between)

@@ -1,8 +1,8 @@
-"""Measures of a model: its reconstructions, its latents, its samples.
+"""Metrics of reconstructions, latents and samples.
 
-Every function takes tensors and returns numbers, and knows nothing of models, runs or files.
+Functions take tensors and return numbers; only `vae.metrics.model_evaluation` runs a model.
 """
 
-from vae.metrics.latents import ActiveUnits, Mean
+from vae.metrics.running import ActiveUnits, Mean
 
 __all__ = ["ActiveUnits", "Mean"]

@@ -1,4 +1,4 @@
-"""Are samples new, or copies of training pictures?"""
+"""Memorisation: distances from samples to their nearest training images."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -8,38 +8,39 @@ from torch import Tensor
 
 
 class Nearest(NamedTuple):
-    """The nearest training picture of each of B pictures."""
+    """The nearest training image of each of B images."""
 
-    row: Tensor  # (B,), its place among the training pictures
-    distance: Tensor  # (B,), root mean squared difference of grey values in [0, 1]
-    ratio: Tensor  # (B,), this distance over that of the second nearest: near 0 for a copy, near 1 for a new picture
+    row: Tensor  # (B,), its index among the training images
+    distance: Tensor  # (B,), root mean squared difference, of the range [0, 1]
+    ratio: Tensor  # (B,), this distance over the second smallest: near 0 for a copy, near 1 for a new image
 
 
-def nearest(pictures: Tensor, training: Iterable[Tensor]) -> Nearest:
-    """Find the nearest training picture of each picture, pixel by pixel.
+def nearest_images(images: Tensor, training: Iterable[Tensor]) -> Nearest:
+    """Find the nearest training image of each image by pixel distance.
 
-    A blurred picture is near to everything; the ratio is not led astray by that.
+    Blurred images are close to everything; their ratio is still near 1.
 
     Args:
-        pictures: `(B, 3, H, W)` in [-1, 1].
-        training: batches `(N, 3, H, W)`, two pictures or more in all.
+        images: `(B, 3, H, W)`; values outside [-1, 1] are clipped.
+        training: batches `(N, 3, H, W)` in [-1, 1], at least two images in total.
     """
-    flat = (pictures.clamp(-1, 1) / 2).flatten(1)
+    flat = (images.clamp(-1, 1) / 2).flatten(1)
     squares = flat.square().sum(1, keepdim=True)
     best = torch.full((len(flat), 2), torch.inf)
     rows = torch.zeros(len(flat), 2, dtype=torch.long)
     count = 0
     for batch in training:
         other = (batch / 2).flatten(1)
-        distances = squares + other.square().sum(1) - 2 * flat @ other.T  # squared; `cdist` would copy all each time
-        places = torch.arange(count, count + len(batch)).expand_as(distances)
+        # Squared distances by the binomial formula, because `cdist` would copy all images for every batch.
+        distances = squares + other.square().sum(1) - 2 * flat @ other.T
+        indices = torch.arange(count, count + len(batch)).expand_as(distances)
         count += len(batch)
         best, chosen = torch.cat([best, distances], 1).topk(2, largest=False)
-        rows = torch.cat([rows, places], 1).gather(1, chosen)
+        rows = torch.cat([rows, indices], 1).gather(1, chosen)
     first, second = best.clamp(min=0).sqrt().unbind(1)
     return Nearest(rows[:, 0], first / flat.shape[1] ** 0.5, first / second.clamp(min=1e-12))
 
 
-def copies(samples: Nearest, heldout: Nearest) -> float:
-    """The share of samples whose ratio is lower than that of 99 % of held-out pictures: 0.01 when nothing is copied."""
+def copy_rate(samples: Nearest, heldout: Nearest) -> float:
+    """Return the share of samples with a lower ratio than 99 % of held-out images: 0.01 if none is a copy."""
     return float((samples.ratio < heldout.ratio.quantile(0.01)).double().mean())

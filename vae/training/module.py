@@ -5,7 +5,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from kornia.metrics import ssim
 from pytorch_lightning.callbacks import Timer
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -13,10 +12,11 @@ from torchmetrics import Metric
 from vae.cli.errors import InputError
 from vae.data.batch import Batch
 from vae.metrics import ActiveUnits, Mean
+from vae.metrics.reconstruction import psnr, ssim
 from vae.models.likelihoods import bits_per_dim
 from vae.models.vae import VAE
 
-COMPARED = 16  # pictures whose SSIM is taken at once, and those of a training batch for which it is taken at all
+COMPARED = 16  # images of a training batch whose PSNR and SSIM are computed
 
 
 class TrainableVAE(VAE, pl.LightningModule):
@@ -90,12 +90,9 @@ class TrainableVAE(VAE, pl.LightningModule):
         if self.likelihood.normalized:
             scalars["bits_per_dim"] = bits_per_dim(reconstruction + scalars["kl"], dimensions)
         if compared != 0:
-            picture, target = (self.likelihood.mean(params[:compared].detach()) + 1) / 2, (x[:compared] + 1) / 2
-            error = (picture - target).square().flatten(1).mean(1)
-            scalars["psnr"] = (-10 * error.log10()).mean()
-            # In parts that the caches of a CPU hold: a third of the time.
-            parts = zip(picture.split(COMPARED), target.split(COMPARED), strict=True)
-            scalars["ssim"] = torch.cat([ssim(*part, window_size=11) for part in parts]).mean()
+            images = self.likelihood.mean(params[:compared].detach())
+            scalars["psnr"] = psnr(images, x[:compared]).mean()
+            scalars["ssim"] = ssim(images, x[:compared]).mean()
         for name, value in scalars.items():
             self._average(f"{stage}/{name}").update(value, len(x))
         return loss / dimensions

@@ -11,7 +11,7 @@ from torch import Tensor
 from vae.cli.errors import InputError
 from vae.data.datamodule import FaceDataModule
 from vae.data.loading import training_images, training_rows
-from vae.metrics.memorisation import Nearest, nearest
+from vae.metrics.memorisation import Nearest, nearest_images
 from vae.models.directions import find_directions
 from vae.models.sampler_choices import samplers
 from vae.models.serialization import load, load_latents
@@ -111,7 +111,7 @@ class RunFigures:
     def nearest(self) -> list[Path]:
         """The samples that are most like a training picture, each beside it."""
         everything = self.datamodule.images("train", mirrored=self.datamodule.flip > 0)
-        found = nearest(self.drawn, everything)
+        found = nearest_images(self.drawn, everything)
         return [save_nearest(self.drawn, found, self.datamodule, self.folder / "nearest.png")]
 
     def means(self) -> list[Path]:

@@ -44,14 +44,14 @@ ROWS = [
     Row("nearest_distance", "nearest training picture, of [0, 1]", 4),
     Row("nearest_ratio", "nearest / second nearest", 3),
     Row("copies", "copies", 3, "↓"),
-    Row("pictures", "pictures", 0),
+    Row("images", "images", 0),
 ]
 
 
 def columns(measures: dict) -> dict[str, dict]:
     """Title → measures: the run with its own sampler, with others, and the yardsticks."""
     found = {f"{measures.get('sampler', 'model')}": measures, **measures.get("samplers", {})}
-    found |= {"eigencats": measures.get("pca", {}), "real": measures.get("real", {})}
+    found |= {"PCA": measures.get("pca", {}), "real": measures.get("real", {})}
     return {title: column for title, column in found.items() if column}
 
 

@@ -1,4 +1,4 @@
-"""Measures of samples against known cases and second implementations."""
+"""Metrics of samples against known results and second implementations."""
 
 import math
 
@@ -11,13 +11,13 @@ from scipy.stats import wasserstein_distance
 from sklearn.decomposition import PCA
 from torch import nn
 
-from vae.metrics.faces import cat_faces
-from vae.metrics.inception import inception
-from vae.metrics.memorisation import copies, nearest
+from vae.metrics.cat_detection import detect_cat_faces
+from vae.metrics.feature_space import frechet_distance, kernel_distance, prdc
+from vae.metrics.inception import load_inception
+from vae.metrics.memorisation import copy_rate, nearest_images
 from vae.metrics.pca_baseline import PCABaseline
-from vae.metrics.sample_quality import Comparison
-from vae.metrics.samples import frechet_distance, kernel_distance, support
-from vae.metrics.sliced_wasserstein import _distance, laplacian_pyramid, levels, sliced_wasserstein
+from vae.metrics.sample_quality import SampleQuality
+from vae.metrics.sliced_wasserstein import _distance, laplacian_pyramid, level_sizes, sliced_wasserstein
 
 
 def normal(*shape, seed=0):
@@ -54,15 +54,19 @@ def test_frechet_distance_is_that_of_scipy_and_torchmetrics():
     assert frechet_distance(a, b) == pytest.approx(float(other.compute()))
 
 
-def test_kernel_distance_is_that_of_torchmetrics():
-    from torchmetrics.image.kid import poly_mmd
+def test_kernel_distance_is_that_of_its_definition():
+    a, b = normal(9, 4), normal(9, 4, seed=1) + 1
 
-    a, b = normal(50, 8), normal(50, 8, seed=1) + 1
-    assert kernel_distance(a, b) == pytest.approx(float(poly_mmd(a, b)))
+    def kernel(x, y):
+        return (float(x @ y) / 4 + 1) ** 3
+
+    within = sum(kernel(x[i], x[j]) for x in (a, b) for i in range(9) for j in range(9) if i != j) / 72
+    between = sum(kernel(x, y) for x in a for y in b) / 81
+    assert kernel_distance(a, b) == pytest.approx(within - 2 * between)
     assert abs(kernel_distance(normal(2000, 8), normal(2000, 8, seed=1))) < 0.01
 
 
-def test_support_is_that_of_its_definition():
+def test_prdc_is_that_of_its_definition():
     drawn, real, k = normal(40, 3), normal(60, 3, seed=1) * 1.5, 3
 
     def radius(points):
@@ -71,27 +75,27 @@ def test_support_is_that_of_its_definition():
     a, b = drawn.tolist(), real.tolist()
     inside = [[math.dist(y, x) < r for y, r in zip(b, radius(b), strict=True)] for x in a]
     recalled = [any(math.dist(y, x) < r for x, r in zip(a, radius(a), strict=True)) for y in b]
-    found = support(drawn, real, k)
+    found = prdc(drawn, real, k)
     assert found.precision == pytest.approx(np.mean([any(row) for row in inside]))
     assert found.recall == pytest.approx(np.mean(recalled))
     assert found.density == pytest.approx(np.sum(inside) / (k * len(a)))
     assert found.coverage == pytest.approx(np.mean(np.any(inside, axis=0)))
 
 
-def test_support_of_equal_far_and_alike_sets():
+def test_prdc_of_equal_far_and_similar_sets():
     a = normal(1500, 4)
-    assert support(a, a)[:2] == (1, 1) and support(a, a).coverage == 1
-    assert support(a + 100, a) == (0, 0, 0, 0)
-    alike = support(normal(1500, 4, seed=1), a)
-    assert alike.density == pytest.approx(1, abs=0.05)
-    assert alike.coverage == pytest.approx(1 - 2**-5, abs=0.02)  # Naeem et al. 2020, eq. 8
+    assert prdc(a, a)[:2] == (1, 1) and prdc(a, a).coverage == 1
+    assert prdc(a + 100, a) == (0, 0, 0, 0)
+    similar = prdc(normal(1500, 4, seed=1), a)
+    assert similar.density == pytest.approx(1, abs=0.05)
+    assert similar.coverage == pytest.approx(1 - 2**-5, abs=0.02)  # Naeem et al. 2020, eq. 8
     outlier = torch.cat([a[:-1], torch.full((1, 4), 50.0)])  # raises precision far away, but hardly density
-    assert support(a, outlier).density == pytest.approx(support(a, a).density, abs=0.25)
+    assert prdc(a, outlier).density == pytest.approx(prdc(a, a).density, abs=0.25)
 
 
-def test_levels_of_the_pyramid():
-    assert levels(64) == [64, 32, 16] and levels(128) == [128, 64, 32, 16] and levels(15) == []
-    assert levels(90) == [90, 45]
+def test_sizes_of_the_pyramid_levels():
+    assert level_sizes(64) == [64, 32, 16] and level_sizes(128) == [128, 64, 32, 16] and level_sizes(15) == []
+    assert level_sizes(90) == [90, 45]
 
 
 def test_laplacian_pyramid_is_that_of_the_paper_in_scipy():
@@ -130,7 +134,7 @@ def test_sliced_wasserstein_distance():
         sliced_wasserstein(x[:8], x)
 
 
-def test_eigencats_are_pca():
+def test_the_pca_baseline_is_that_of_scikit_learn():
     x = images(200, side=4) * torch.linspace(0.2, 1, 4)
     mine = PCABaseline(x, 6)
     theirs = PCA(6, svd_solver="full").fit(x.flatten(1).double().numpy())
@@ -140,10 +144,10 @@ def test_eigencats_are_pca():
     np.testing.assert_allclose(mine.log_likelihood(x[:10]), theirs.score_samples(flat), rtol=1e-4)
     back = theirs.inverse_transform(theirs.transform(flat))
     np.testing.assert_allclose(mine.reconstruct(x[:10]).flatten(1), back, atol=1e-4)
-    assert mine.first(2).variances.equal(mine.variances[:2]) and mine.first(2).noise > mine.noise
-    cats = mine.first(2).sample(4000, seed=1)
+    assert mine.truncated(2).variances.equal(mine.variances[:2]) and mine.truncated(2).noise > mine.noise
+    cats = mine.truncated(2).sample(4000, seed=1)
     assert cats.shape == (4000, 3, 4, 4) and cats.abs().max() <= 1
-    np.testing.assert_allclose(mine.coordinates(cats).var(0)[:2], mine.variances[:2], rtol=0.1)
+    np.testing.assert_allclose(mine.encode(cats).var(0)[:2], mine.variances[:2], rtol=0.1)
 
 
 def test_the_cascade_sees_cats_and_nothing_else(drawn):
@@ -152,32 +156,32 @@ def test_the_cascade_sees_cats_and_nothing_else(drawn):
 
     folder = dict(option.split("=") for option in drawn)["data.processed_dir"]
     cats = to_images(torch.from_numpy(FaceStore(f"{folder}/drawn").resized(64)[:24].copy()))
-    assert cat_faces(cats).mean() > 0.5
-    assert not cat_faces(images(4, side=64)).any() and not cat_faces(torch.zeros(1, 3, 64, 64)).any()
+    assert detect_cat_faces(cats).mean() > 0.5
+    assert not detect_cat_faces(images(4, side=64)).any() and not detect_cat_faces(torch.zeros(1, 3, 64, 64)).any()
 
 
 def test_inception_is_never_downloaded(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    assert inception() is None and not any(tmp_path.iterdir())
+    assert load_inception() is None and not any(tmp_path.iterdir())
 
 
-def test_nearest_training_pictures():
+def test_nearest_training_images():
     training, x = images(30, side=8), images(5, side=8, seed=1)
     x[3] = training[17] + 0.001
-    found = nearest(x, training.split(7))
+    found = nearest_images(x, training.split(7))
     distances = ((x[:, None] - training[None]) / 2).square().flatten(2).mean(2).sqrt()
     assert found.row.equal(distances.argmin(1)) and found.row[3] == 17
     torch.testing.assert_close(found.distance, distances.min(1).values, atol=1e-4, rtol=1e-3)
     assert found.ratio[3] < 0.05 and found.ratio[[0, 1, 2, 4]].min() > 0.5
-    heldout = nearest(images(100, side=8, seed=2), training.split(7))
-    assert copies(nearest(training, [training]), heldout) == 1 and copies(heldout, heldout) <= 0.02
+    heldout = nearest_images(images(100, side=8, seed=2), training.split(7))
+    assert copy_rate(nearest_images(training, [training]), heldout) == 1 and copy_rate(heldout, heldout) <= 0.02
 
 
 @pytest.mark.parametrize(("count", "side", "missing"), [(4, 32, "precision"), (4, 32, "sliced"), (40, 12, "sliced")])
-def test_measures_without_pictures_enough_are_left_out_with_a_note(count, side, missing):
+def test_metrics_of_too_few_images_are_left_out_with_a_note(count, side, missing):
     training = images(60, side)
-    compare = Comparison(training, PCABaseline(training, 64), lambda: [training])
-    values, _ = compare.measure(images(count, side, seed=1), "few")
+    quality = SampleQuality(training, PCABaseline(training, 64), lambda: [training])
+    values, _ = quality.evaluate(images(count, side, seed=1), "few")
     assert not any(name.startswith(missing) for name in values)
-    assert any(missing in note and "few" in note for note in compare.notes)
+    assert any(missing in note and "few" in note for note in quality.notes)
     assert values["nearest_distance"] > 0 and 0 <= values["cat_detection_rate"] <= 1

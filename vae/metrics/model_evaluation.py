@@ -1,0 +1,101 @@
+"""Metrics of a trained model on held-out images: bounds of log p(x) and latents."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from vae.metrics.bounds import importance_weighted_bound, mean_and_standard_error
+from vae.metrics.latents import (
+    frechet_distance_from_standard_normal,
+    log_densities,
+    multiquadric_mmd,
+    mutual_information,
+)
+from vae.metrics.pca_baseline import PCABaseline
+from vae.metrics.running import ActiveUnits
+from vae.models.likelihoods import bits_per_dim
+from vae.models.vae import VAE
+
+DECODED_BATCH = 256  # latents decoded at once
+ENCODED_BATCH = 256  # images encoded at once
+MAX_PAIRED_IMAGES = 1024  # for mutual information, whose cost is quadratic
+MAX_MMD_LATENTS = 2048  # for the MMD, whose cost is quadratic
+
+
+def bound_metrics(model: VAE, images: Tensor, k: int, seed: int) -> dict[str, float]:
+    """Return bounds of log p(x) in nats per image, with standard errors over images, and in bits per dimension.
+
+    Args:
+        model: a trained model.
+        images: `(B, 3, S, S)` in [-1, 1].
+        k: samples of the importance-weighted bound.
+        seed: of the samples.
+
+    Returns:
+        `elbo`, `elbo_se`, `iwae`, `iwae_se`, `iwae_samples`; `bits_per_dim` and `iwae_bits_per_dim` if the likelihood
+        is a normalized density.
+    """
+    batches = []
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for x in images.to(model.device).split(max(1, DECODED_BATCH // k)):
+            posterior = model.encoder(x)
+            z = posterior.rsample(k)
+            log_ratio = (model.prior.log_prob(z) - posterior.log_prob(z)).flatten(2).sum(2)
+            params = model.decoder(z.flatten(0, 1))
+            log_likelihood = model.likelihood(params, x.repeat(k, 1, 1, 1)).unflatten(0, z.shape[:2])
+            batches.append((log_likelihood + log_ratio).cpu())
+    log_weights = torch.cat(batches, dim=1).double()
+    elbo, elbo_se = mean_and_standard_error(log_weights.mean(0))
+    iwae, iwae_se = mean_and_standard_error(importance_weighted_bound(log_weights))
+    metrics = {"elbo": elbo, "elbo_se": elbo_se, "iwae": iwae, "iwae_se": iwae_se, "iwae_samples": k}
+    if model.likelihood.normalized:
+        metrics["bits_per_dim"] = _bits(elbo, images)
+        metrics["iwae_bits_per_dim"] = _bits(iwae, images)
+    return metrics
+
+
+def latent_metrics(model: VAE, images: Tensor, latents: Tensor, seed: int) -> dict[str, float]:
+    """Return what the latents encode of held-out images, and how far the aggregate posterior is from the prior.
+
+    Args:
+        model: a trained model.
+        images: `(B, 3, S, S)` in [-1, 1], held out.
+        latents: `(N, *latent)`, a sample of the posterior of each training image.
+        seed: of the estimates.
+
+    Returns:
+        `kl`, `mutual_information` and its upper bound `mutual_information_max` in nats, `active_units`,
+        `aggregate_frechet`, `aggregate_mmd`.
+    """
+    latents = latents[torch.randperm(len(latents), generator=torch.Generator().manual_seed(seed))]
+    active = ActiveUnits(latents[0].numel())
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        posteriors = [model.encoder(x.to(model.device)) for x in images[:MAX_PAIRED_IMAGES].split(ENCODED_BATCH)]
+        z = torch.cat([posterior.rsample() for posterior in posteriors])
+        kl = torch.cat([posterior.kl(model.prior).flatten(1).sum(1) for posterior in posteriors]).mean()
+        for posterior in posteriors:
+            active.update(posterior.mean.cpu())
+        information = mutual_information(log_densities(posteriors, z))
+        # Another seed than that of z, whose noise would otherwise be compared with itself.
+        prior = model.prior.sample(min(MAX_MMD_LATENTS, len(latents)), torch.Generator().manual_seed(seed + 1))
+    return {
+        "kl": float(kl),
+        "active_units": int(active.compute()),
+        "mutual_information": float(information),
+        "mutual_information_max": math.log(len(z)),
+        "aggregate_frechet": float(frechet_distance_from_standard_normal(latents)),
+        "aggregate_mmd": float(multiquadric_mmd(latents[:MAX_MMD_LATENTS], prior)),
+    }
+
+
+def pca_bound_metrics(pca: PCABaseline, images: Tensor) -> dict[str, float]:
+    """Return the log-likelihood of probabilistic PCA, which is exact, under the names of `bound_metrics`."""
+    nats, error = mean_and_standard_error(pca.log_likelihood(images))
+    return {"elbo": nats, "elbo_se": error, "bits_per_dim": _bits(nats, images)}
+
+
+def _bits(nats: float, images: Tensor) -> float:
+    return float(bits_per_dim(torch.tensor(-nats), images[0].numel()))
