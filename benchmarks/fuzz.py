@@ -30,9 +30,9 @@ from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
 import vae
-from vae.app.uploads import read_upload
 from vae.cli.compose import compose
 from vae.cli.errors import EnvironmentProblem, InputError
+from vae.data.image_bytes import decode_image
 from vae.models.serialization import export, load_latents
 from vae.models.vae import build
 from vae.runs.records import flat
@@ -150,7 +150,7 @@ def targets(folder: Path) -> dict[str, tuple[st.SearchStrategy, Callable]]:
         "options": (st.tuples(st.sampled_from(options), VALUES), build_options),
         "records": (change(records, {n: result if n.endswith("json") else yamls for n in records}), compare),
         "YAML and JSON": (st.one_of(st.binary(max_size=200), damaged(yamls), damaged(result)), parse),
-        "uploads": (st.sampled_from(pictures).flatmap(damaged), read_upload),
+        "uploads": (st.sampled_from(pictures).flatmap(damaged), decode_image),
     }
 
 

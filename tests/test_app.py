@@ -140,8 +140,8 @@ def test_runs_side_by_side(run):
 
     models = run.parent.parent
     assert set(find_runs(models)) == {run, run.with_name("second")}
-    assert read_run(run).measures == {"psnr": 12.5, "samplers.gmm.coverage": 0.75}
-    assert [sheet.name for sheet in read_run(run).sheets] == ["samples.png"]
+    assert read_run(run).metrics == {"psnr": 12.5, "samplers.gmm.coverage": 0.75}
+    assert [sheet.name for sheet in read_run(run).figures] == ["samples.png"]
     assert side_by_side({"a<b": run}).count("12.5") == 1 and "a<b" not in side_by_side({"a<b": run})
 
 
@@ -274,7 +274,7 @@ def test_every_tab_in_a_browser(browser, address, photo, tmp_path):
 
     page.get_by_role("tab", name="My cat").click()
     upload("#my-upload", b"I am a text", "cat.txt")
-    page.wait_for_selector("#my-cat .notice.error >> text=no picture")
+    page.wait_for_selector("#my-cat .notice.error >> text=not an image")
     upload("#my-upload", buffer.getvalue())
     page.wait_for_selector("#my-cat .steps img")
     assert page.locator("#my-cat .cats img").count() == 12

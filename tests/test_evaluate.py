@@ -14,10 +14,9 @@ from tests.conftest import TINY
 from vae import draw_figures, evaluate_model
 from vae import write_report as write_report_command
 from vae.evaluate_model import evaluate
-from vae.visualization.film import save_film
-from vae.visualization.latent_map import flatten, save_latent_map
+from vae.visualization.latent_map import project, save_latent_map
+from vae.visualization.metrics_table import ROWS, markdown
 from vae.visualization.report import CAPTIONS, write_report
-from vae.visualization.table import ROWS, markdown
 
 
 @pytest.fixture(scope="module")
@@ -168,23 +167,11 @@ def test_a_map_keeps_neighbours_together(tmp_path):
     z = torch.randn(60, 8) * 0.1
     z[30:] += 5
     for method in ("pca", "tsne"):
-        points = flatten(z, method)
+        points = project(z, method)
         assert points.shape == (60, 2)
         assert np.linalg.norm(points[:30].mean(0) - points[30:].mean(0)) > 2 * points[:30].std(0).max()
     pictures = torch.rand(60, 3, 8, 8) * 2 - 1
     assert Image.open(save_latent_map(z.view(60, 2, 2, 2), pictures, tmp_path / "map.png")).size == (1400, 1400)
-
-
-def test_a_film_needs_two_frames(tmp_path):
-    frames = []
-    for level in (0, 100, 200):
-        frames.append(tmp_path / f"{level:03d}.png")
-        Image.new("RGB", (8, 8), (level, 0, 0)).save(frames[-1])
-    assert save_film(frames[:1], tmp_path / "film.gif") is None
-    with Image.open(save_film(frames, tmp_path / "film.gif")) as film:
-        assert film.n_frames == 3
-        film.seek(2)
-        assert film.info["duration"] == 2000 and film.convert("RGB").getpixel((0, 0)) == (200, 0, 0)
 
 
 def test_a_report_of_little(tmp_path, run):

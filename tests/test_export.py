@@ -147,7 +147,7 @@ def test_hostile_words_stay_words(run, exported, tmp_path):
 def test_measures_that_are_none(run, exported, tmp_path):
     odd = shutil.copytree(run, tmp_path / "odd")
     (odd / "metrics.json").write_text('{"psnr": "much"}')
-    with pytest.raises(InputError, match=r"metrics\.json holds no measures"):
+    with pytest.raises(InputError, match=r"metrics\.json holds no metrics"):
         exported(f"run={odd}")
 
 

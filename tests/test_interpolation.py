@@ -7,7 +7,7 @@ from PIL import Image
 
 from vae.cli.errors import InputError
 from vae.models.interpolation import closed_loop
-from vae.visualization.film import save_round
+from vae.visualization.animations import save_cycle
 
 MODES = ["smooth", "spherical", "linear"]
 
@@ -77,7 +77,7 @@ def test_mistakes(n, steps, mode, word):
 
 def test_a_round_film_shows_every_frame_as_long(tmp_path):
     frames = torch.linspace(-1, 1, 5)[:, None, None, None].expand(5, 3, 8, 8)
-    with Image.open(save_round(frames, tmp_path / "round.gif", milliseconds=60)) as film:
+    with Image.open(save_cycle(frames, tmp_path / "round.gif", milliseconds=60)) as film:
         assert film.n_frames == 5 and film.info["loop"] == 0
         for index, level in enumerate((0, 64, 128, 191, 255)):
             film.seek(index)

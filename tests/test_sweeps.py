@@ -73,7 +73,7 @@ def test_a_sweep_with_a_failure_goes_on_and_is_resumed(options, sweep, monkeypat
     ]
     assert float(rows[0]["val/bits_per_dim"]) > 0 and sum(row["best"] == "yes" for row in rows) == 1
     page = (folder / "summary.html").read_text()
-    assert page.count("alt='samples'") == 2 and "★" in page and "model.latent_dim" not in page
+    assert page.count('alt="new cats of run') == 2 and "★" in page and "model.latent_dim" not in page
 
     # As if it had been killed in its second member.
     (folder / "1" / "result.json").unlink()

@@ -1,4 +1,4 @@
-"""`vae.app.uploads`: what strangers hand in."""
+"""`vae.data.image_bytes` and `vae.app.uploads`: files from anybody."""
 
 import io
 import struct
@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from vae.app import uploads
-from vae.app.uploads import read_upload, take_upload
+from vae.app.uploads import take_upload
 from vae.cli.errors import InputError
+from vae.data.image_bytes import decode_image
 
 
 def encoded(picture: Image.Image, kind: str, **options) -> bytes:
@@ -30,37 +31,37 @@ def claims(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_usual_pictures(kind):
-    photo = read_upload(encoded(Image.new("RGB", (80, 60), "orange"), kind))
+    photo = decode_image(encoded(Image.new("RGB", (80, 60), "orange"), kind))
     assert photo.shape == (60, 80, 3) and photo.dtype == np.uint8
     assert photo.mean((0, 1)) == pytest.approx((255, 165, 0), abs=3)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "I;16", "1"])
 def test_unusual_modes(mode):
-    photo = read_upload(encoded(Image.new(mode, (40, 30)), "TIFF" if mode == "CMYK" else "PNG"))
+    photo = decode_image(encoded(Image.new(mode, (40, 30)), "TIFF" if mode == "CMYK" else "PNG"))
     assert photo.shape == (30, 40, 3)
 
 
 def test_transparent_is_white():
-    assert (read_upload(encoded(Image.new("RGBA", (20, 20), (0, 0, 0, 0)), "PNG")) == 255).all()
+    assert (decode_image(encoded(Image.new("RGBA", (20, 20), (0, 0, 0, 0)), "PNG")) == 255).all()
 
 
 def test_exif_turns_the_picture():
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert read_upload(encoded(Image.new("RGB", (80, 40)), "JPEG", exif=exif)).shape == (80, 40, 3)
+    assert decode_image(encoded(Image.new("RGB", (80, 40)), "JPEG", exif=exif)).shape == (80, 40, 3)
 
 
 def test_a_large_photo_gets_smaller():
-    assert read_upload(encoded(Image.new("L", (4000, 2000)), "JPEG")).shape == (800, 1600, 3)
+    assert decode_image(encoded(Image.new("L", (4000, 2000)), "JPEG")).shape == (800, 1600, 3)
 
 
 @pytest.mark.parametrize(
     ("data", "word"),
     [
-        (b"I am a cat", "no picture"),
-        (b"", "no picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no picture"),
+        (b"I am a cat", "not an image"),
+        (b"", "not an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
         (claims(10_000, 10_000), "100 megapixels"),
         (claims(60_000, 60_000), "megapixels"),
         (encoded(Image.effect_noise((300, 300), 90), "JPEG")[:900], "damaged"),
@@ -82,7 +83,7 @@ def test_a_file_is_gone_once_it_is_read(tmp_path, monkeypatch):
     path.write_bytes(encoded(Image.new("RGB", (20, 20)), "PNG"))
     take_upload(path)
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(uploads, "MEGABYTES", 0)
+    monkeypatch.setattr(uploads, "MAX_MEGABYTES", 0)
     path.write_bytes(b"x")
     with pytest.raises(InputError, match="larger than"):
         take_upload(path)

@@ -32,7 +32,7 @@ def evaluate(config: DictConfig) -> dict:
     from vae.metrics.pca_baseline import PCABaseline
     from vae.metrics.reconstruction import reconstruction_metrics
     from vae.metrics.sample_quality import MAX_COMPONENTS, SampleQuality
-    from vae.models.sampler_choices import samplers
+    from vae.models.sampler_choices import choose_samplers
     from vae.models.serialization import load, load_latents
     from vae.visualization.figures import save_nearest
     from vae.visualization.report import write_report
@@ -40,7 +40,7 @@ def evaluate(config: DictConfig) -> dict:
     run, seed, num_samples = Path(config.run).expanduser(), config.seed, config.num_samples
     model = load(run)
     data = model.config.data
-    own, others = samplers(model.config.sampler, config.samplers)
+    own, others = choose_samplers(model.config.sampler, config.samplers)
     latents = load_latents(run)
     num_latents = latents[0].numel()
     notes = []
@@ -119,7 +119,7 @@ def write_metrics(run: Path, metrics: dict) -> dict:
     import json
 
     from vae.runs.files import atomic_write
-    from vae.visualization.table import markdown
+    from vae.visualization.metrics_table import markdown
 
     metrics = finite(metrics)
     table = f"# {metrics['run']}\n\n{markdown(metrics)}"
@@ -139,7 +139,7 @@ def finite(metrics: dict) -> dict:
 
 @command("evaluate")
 def main(config: DictConfig) -> None:
-    from vae.visualization.table import markdown
+    from vae.visualization.metrics_table import markdown
 
     print(markdown(evaluate(config)))
     print(f"Written to {Path(config.run) / 'metrics.json'}, metrics.md and report.html.")

@@ -52,7 +52,7 @@ def interpolate(model, config: DictConfig, out: Path) -> list[Path]:
     """A loop through `num_images` cats, `steps` frames from each to the next: 000000.png …, grid.png, loop.gif."""
     from vae.data.images import read_images
     from vae.models.interpolation import closed_loop
-    from vae.visualization.film import save_round
+    from vae.visualization.animations import save_cycle
     from vae.visualization.images import save_grid, save_images
 
     if config.images:
@@ -65,7 +65,7 @@ def interpolate(model, config: DictConfig, out: Path) -> list[Path]:
     written = save_images(frames, out)
     if config.grid:
         written.append(save_grid(frames, out / "grid.png", columns=config.steps))
-        written.append(save_round(frames, out / "loop.gif"))
+        written.append(save_cycle(frames, out / "loop.gif"))
     return written
 
 

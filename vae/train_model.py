@@ -179,7 +179,7 @@ def finish(config: DictConfig, model, datamodule) -> Path:
     figures = Path((config.callbacks.get("figures") or {}).get("folder", folder / "figures")).expanduser()
     if not config.report:
         names = ("samples", "reconstructions", "interpolation", "curves")
-        draw(RunFigures(folder, model, datamodule, figures, wanted=[]), names)
+        draw(RunFigures(folder, model, datamodule, figures, samplers=[]), names)
     if config.latest and not config.trainer.get("fast_dev_run"):
         link(folder, LATEST)
     page = None

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from vae.visualization.images import grid, save_loop, to_uint8
+from vae.visualization.animations import save_back_and_forth
+from vae.visualization.images import grid, to_uint8
 
 
 def png(levels: np.ndarray) -> bytes:
@@ -37,7 +38,7 @@ def zip_of_pngs(pictures: Tensor) -> bytes:
 def loop_gif(frames: Tensor) -> bytes:
     """Frames `(T, 3, H, W)` in [-1, 1], there and back for ever, as a GIF file."""
     with tempfile.TemporaryDirectory() as folder:
-        return save_loop(frames, Path(folder) / "loop.gif").read_bytes()
+        return save_back_and_forth(frames, Path(folder) / "loop.gif").read_bytes()
 
 
 def data_uri(data: bytes, media: str = "image/png") -> str:

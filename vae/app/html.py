@@ -10,8 +10,7 @@ from torch import Tensor
 
 from vae.app.downloads import data_uri, png
 from vae.app.session import Neighbours, Studio
-from vae.app.uploads import read_bytes
-from vae.cli.errors import InputError
+from vae.runs.files import read_bytes
 from vae.visualization.images import to_uint8
 from vae.visualization.run_gallery import read_run
 
@@ -87,13 +86,13 @@ def side_by_side(folders: dict[str, Path]) -> str:
     found = {name: read_run(folder) for name, folder in folders.items()}
     columns = []
     for name, run in found.items():
-        sheets = "".join(_sheet(path, name) for path in run.sheets)
+        sheets = "".join(_sheet(path, name) for path in run.figures)
         columns.append(f"<section><h3>{html.escape(name)}</h3>{sheets or notice('No pictures yet.', 'hint')}</section>")
-    measures = sorted({measure for run in found.values() for measure in run.measures})
+    measures = sorted({measure for run in found.values() for measure in run.metrics})
     head = "".join(f"<th>{html.escape(name)}</th>" for name in found)
     rows = "".join(
         f"<tr><th>{html.escape(measure)}</th>"
-        + "".join(f"<td>{_number(run.measures.get(measure))}</td>" for run in found.values())
+        + "".join(f"<td>{_number(run.metrics.get(measure))}</td>" for run in found.values())
         + "</tr>"
         for measure in measures
     )
@@ -104,8 +103,8 @@ def side_by_side(folders: dict[str, Path]) -> str:
 def _sheet(path: Path, run: str) -> str:
     """A figure of a run; nothing of a file that is no picture, such as a link to another file."""
     try:
-        data = read_bytes(path)
-    except (OSError, InputError):
+        data = read_bytes(path, 20 << 20)
+    except OSError:
         return ""
     if not data.startswith(b"\x89PNG"):
         return ""

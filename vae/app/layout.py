@@ -15,7 +15,7 @@ from torch import Tensor
 from vae.app.downloads import data_uri, loop_gif
 from vae.app.html import gallery, image, notice, side_by_side, through_the_model
 from vae.app.session import MOST_CATS, Studio
-from vae.app.uploads import MEGABYTES, take_upload
+from vae.app.uploads import MAX_MEGABYTES, take_upload
 from vae.cli.errors import InputError
 from vae.visualization.run_gallery import find_runs
 
@@ -260,7 +260,7 @@ def my_cat(studio: Studio) -> None:
         with gr.Column(scale=1, min_width=260):
             upload = _upload("A photo of your cat", "my-upload")
             gr.Markdown(
-                f"JPEG, PNG or WebP, up to {MEGABYTES} MB. The photo stays on this machine, and is forgotten "
+                f"JPEG, PNG or WebP, up to {MAX_MEGABYTES} MB. The photo stays on this machine, and is forgotten "
                 "as soon as it has been drawn."
             )
         with gr.Column(scale=3, min_width=320):

@@ -69,8 +69,8 @@ def web(studio: "Studio", models: Path | str = "models") -> "FastAPI":
         if not request.url.path.endswith("/upload"):
             return await call_next(request)
         length = request.headers.get("content-length", "")
-        if not length.isdecimal() or int(length) > (pages.MEGABYTES + 1) << 20:
-            return Response(f"a file may have {pages.MEGABYTES} MB", 413)
+        if not length.isdecimal() or int(length) > (pages.MAX_MEGABYTES + 1) << 20:
+            return Response(f"a file may have {pages.MAX_MEGABYTES} MB", 413)
         async with receiving:
             lying = sum(path.stat().st_size for path in Path(get_upload_folder()).rglob("*") if path.is_file())
             if lying > ROOM:
@@ -110,7 +110,7 @@ def web(studio: "Studio", models: Path | str = "models") -> "FastAPI":
         ssr_mode=False,
         mcp_server=False,
         enable_monitoring=False,
-        max_file_size=f"{pages.MEGABYTES}mb",
+        max_file_size=f"{pages.MAX_MEGABYTES}mb",
         theme=pages.theme(),
         css_paths=[Path(__file__).with_name("app.css")],
         head=pages.HEAD,

@@ -1,4 +1,4 @@
-"""The samplers that a trained model can be given, besides its own."""
+"""The samplers that a trained model can use in place of its own."""
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -6,23 +6,23 @@ from vae.cli.compose import CONFIGS
 from vae.cli.errors import InputError
 
 
-def samplers(own: DictConfig, wanted: list[str] | None) -> tuple[str, dict[str, DictConfig]]:
-    """The name of a run's own sampler, and name → configuration of the others to measure.
+def choose_samplers(own: DictConfig, names: list[str] | None = None) -> tuple[str, dict[str, DictConfig]]:
+    """Return the name of a run's own sampler, and the configurations of other samplers by name.
 
     Args:
-        own: the sampler of the run.
-        wanted: names below `configs/sampler`; None for all.
+        own: the configuration of the run's own sampler.
+        names: of the other samplers, files in `configs/sampler`; None for all of them.
 
     Raises:
-        InputError: there is no such sampler.
+        InputError: a name is unknown, or `names` is not a list.
     """
     known = {path.stem: OmegaConf.load(path) for path in sorted((CONFIGS / "sampler").glob("*.yaml"))}
-    if isinstance(wanted, str | int | float):
-        raise InputError(f"samplers must be a list such as [{','.join(known)}], not {wanted}")
-    for name in wanted or []:
+    if isinstance(names, str | int | float):
+        raise InputError(f"samplers must be a list such as [{','.join(known)}], not {names}")
+    for name in names or []:
         if name not in known:
             raise InputError(f"samplers: there is no {name!r}; choose among {', '.join(known)}")
-    same = [name for name, sampler in known.items() if sampler == own]
-    alike = [name for name, sampler in known.items() if sampler.get("_target_") == own.get("_target_")]
-    name = next(iter([*same, *alike]), "own")
-    return name, {other: known[other] for other in (known if wanted is None else wanted) if other != name}
+    equal = [name for name, sampler in known.items() if sampler == own]
+    same_class = [name for name, sampler in known.items() if sampler.get("_target_") == own.get("_target_")]
+    own_name = next(iter([*equal, *same_class]), "own")
+    return own_name, {name: known[name] for name in (known if names is None else names) if name != own_name}

@@ -1,4 +1,4 @@
-"""Pictures while a model trains."""
+"""Figures drawn while a model trains."""
 
 from pathlib import Path
 
@@ -10,17 +10,19 @@ from vae.training.module import TrainableVAE
 from vae.visualization.figures import RunFigures, draw
 from vae.visualization.images import save_grid
 
-FRAMES = 100  # of the film of a training, at most
+MAX_FRAMES = 100  # of the film of a training
+FILM_IMAGES = 16  # reconstructions on a frame
+NAMES = ("samples", "reconstructions", "interpolation", "curves")
 
 
 class Figures(Callback):
-    """Draw the figures again and again, for the weights and the sampler as they are.
+    """Draws figures at regular intervals, with the current weights and a sampler fitted to them.
 
-    Reconstructions of the same validation pictures are kept, in `film/`, as the frames of a film.
+    The callback also collects reconstructions of the same validation images in `film/`, the frames of `film.gif`.
 
     Args:
-        folder: where the pictures go; each replaces the one before.
-        every: share of the training between two sets.
+        folder: where the figures go. New figures replace the previous ones.
+        every: fraction of the training between two sets of figures.
     """
 
     def __init__(self, folder: str, every: float = 0.1) -> None:
@@ -38,22 +40,21 @@ class Figures(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, model: TrainableVAE) -> None:
         if trainer.is_global_zero and self.next_frame == 0:
-            for frame in (self.folder / "film").glob("*.png"):  # of another training in the same folder
+            for frame in (self.folder / "film").glob("*.png"):  # An earlier training in this folder left them.
                 frame.unlink()
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, model: TrainableVAE) -> None:
-        progress = model.progress()  # a question to all processes
+        progress = model.progress()  # A collective operation: every process has to call it.
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         if progress >= self.next_frame:
-            self.next_frame = progress + 1 / FRAMES
-            originals = next(trainer.datamodule.images("val", limit=16))
+            self.next_frame = progress + 1 / MAX_FRAMES
+            originals = next(trainer.datamodule.images("val", limit=FILM_IMAGES))
             frame = self.folder / "film" / f"{trainer.current_epoch:06d}.png"
             save_grid(model.reconstruct(originals), frame, columns=4)
         if progress >= self.next:
             self.next = progress + self.every
             model.sampler.fit(model.codes(trainer.datamodule.images("train", limit=1024)))
             run = Path(trainer.default_root_dir)
-            names = ("samples", "reconstructions", "interpolation", "curves")
-            draw(RunFigures(run, model, trainer.datamodule, self.folder, wanted=[]), names)
+            draw(RunFigures(run, model, trainer.datamodule, self.folder, samplers=[]), NAMES)
             log_pictures(trainer.loggers, self.folder, trainer.global_step)

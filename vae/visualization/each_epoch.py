@@ -1,4 +1,4 @@
-"""Pictures of the classic presets: drawn anew after every epoch, and shown in the cell of a notebook if wanted."""
+"""Figures of the classic presets, drawn again after every epoch and shown in a notebook cell on request."""
 
 from pathlib import Path
 
@@ -7,21 +7,22 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from vae.models.vae import VAE
-from vae.visualization.images import save_curves, save_grid, save_reconstructions
+from vae.visualization.curves import save_curves
+from vae.visualization.images import save_grid, save_reconstructions
 
 
 class Curves(Callback):
-    """The loss curves of training and validation, drawn anew after every epoch from the run's `metrics.csv`.
+    """Draws the loss curves from the run's `metrics.csv` after every epoch.
 
     Args:
-        path: the picture, `.png`, `.svg` or `.pdf`.
+        path: the `.png`, `.svg` or `.pdf` file to write.
     """
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
 
     def draw(self, trainer: pl.Trainer) -> None:
-        """Draw what has been logged so far."""
+        """Draw all values logged so far."""
         for logger in trainer.loggers:
             logger.save()
         metrics = Path(trainer.default_root_dir) / "metrics.csv"
@@ -29,18 +30,18 @@ class Curves(Callback):
             save_curves(metrics, self.path)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, model: VAE) -> None:
-        self.draw(trainer)  # an epoch's training loss is logged after the last of its hooks
+        self.draw(trainer)  # Lightning logs the training loss of an epoch after the last hook of that epoch.
 
     def on_train_end(self, trainer: pl.Trainer, model: VAE) -> None:
         self.draw(trainer)
 
 
 class Reconstructions(Callback):
-    """Validation pictures, each beside its reconstruction, drawn anew after every epoch.
+    """Draws validation images next to their reconstructions after every epoch.
 
     Args:
-        path: the picture.
-        pictures: how many pairs.
+        path: the file to write.
+        pictures: number of pairs.
     """
 
     def __init__(self, path: str, pictures: int = 16) -> None:
@@ -54,11 +55,11 @@ class Reconstructions(Callback):
 
 
 class DataSheet(Callback):
-    """A sheet of training pictures, before the training begins: what the model will see.
+    """Draws a grid of training images before the training starts.
 
     Args:
-        path: the picture.
-        pictures: how many.
+        path: the file to write.
+        pictures: number of images.
     """
 
     def __init__(self, path: str, pictures: int = 64) -> None:
@@ -71,10 +72,10 @@ class DataSheet(Callback):
 
 
 class Show(Callback):
-    """Show pictures of the run in the cell of a notebook, each replaced in place when an epoch has changed it.
+    """Shows figures of the run in a notebook cell and replaces them in place after every epoch.
 
     Args:
-        paths: the pictures; those that do not exist yet are shown once they do.
+        paths: image files. A file that does not exist yet is shown once it does.
     """
 
     def __init__(self, paths: list[str]) -> None:
@@ -88,14 +89,14 @@ class Show(Callback):
         self.show(trainer)
 
     def show(self, trainer: pl.Trainer) -> None:
-        """Show what there is now."""
+        """Show the current version of every file."""
         from IPython.display import Image, display
 
         for path in self.paths if trainer.is_global_zero else []:
             if not path.exists():
                 continue
-            picture = Image(path.read_bytes())
+            image = Image(path.read_bytes())
             if path in self.shown:
-                self.shown[path].update(picture)
+                self.shown[path].update(image)
             else:
-                self.shown[path] = display(picture, display_id=True)
+                self.shown[path] = display(image, display_id=True)

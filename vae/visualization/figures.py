@@ -1,11 +1,10 @@
-"""Every figure of a run, by name: `draw` makes them all."""
+"""The figures of a run by name; `draw` draws them."""
 
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
 from vae.cli.errors import InputError
@@ -13,28 +12,34 @@ from vae.data.datamodule import FaceDataModule
 from vae.data.loading import training_images, training_rows
 from vae.metrics.memorisation import Nearest, nearest_images
 from vae.models.directions import find_directions
-from vae.models.sampler_choices import samplers
+from vae.models.sampler_choices import choose_samplers
 from vae.models.serialization import load, load_latents
 from vae.models.vae import VAE, interpolate_latents
-from vae.visualization.alignment import save_alignment
-from vae.visualization.film import save_film
-from vae.visualization.images import save_curves, save_grid, save_loop, save_reconstructions, save_strip
+from vae.visualization.alignment_check import save_alignment
+from vae.visualization.animations import save_back_and_forth, save_film
+from vae.visualization.curves import save_curves
+from vae.visualization.images import save_grid, save_reconstructions, save_strip
 from vae.visualization.latent_map import save_latent_map
-from vae.visualization.means import save_means
+from vae.visualization.pixel_statistics import save_pixel_statistics
 
-SAMPLES = 64
-SUSPECTS = 24  # pairs of nearest.png
+GRID_SAMPLES = 64  # new cats on samples.png
+COMPARED_SAMPLES = 256  # new cats that nearest.png and means.png look at
+COMPARED_IMAGES = 1000  # training images on latent_map.png and in means.png
+NEAREST_PAIRS = 24  # on nearest.png
+TEST_IMAGES = 16  # on reconstructions.png
+MAX_INTERPOLATIONS = 4  # rows of interpolation.png
+TRAVERSAL_STEPS = 9  # images in a row, from −3 to 3 standard deviations
 
 
 class RunFigures:
-    """The figures of one run; each method draws one and returns its path.
+    """The figures of one run. Each method draws one figure and returns the paths of its files.
 
     Args:
-        run: its folder.
-        model: its model; those of samples, codes and photos need one that has been loaded from there.
+        run: the folder of the run.
+        model: its model. The figures of other samplers and of traversals need one that was exported to `run`.
         datamodule: its data.
-        folder: where to.
-        wanted: names of the samplers to draw beside the run's own; None for all there are.
+        folder: where the figures go.
+        samplers: names of the samplers to draw in addition to the run's own; None for all of them.
         latent_map: `pca`, `tsne` or `umap`.
         seed: of samples.
     """
@@ -45,7 +50,7 @@ class RunFigures:
         model: VAE,
         datamodule: FaceDataModule,
         folder: Path,
-        wanted: list[str] | None = None,
+        samplers: list[str] | None = None,
         latent_map: str = "pca",
         seed: int = 0,
     ) -> None:
@@ -53,89 +58,90 @@ class RunFigures:
         self.model = model
         self.datamodule = datamodule
         self.folder = folder
-        self.wanted = wanted
+        self.other_samplers = samplers
         self.latent_map_method = latent_map
         self.seed = seed
 
     @cached_property
-    def originals(self) -> Tensor:
-        """Some test pictures."""
-        return next(self.datamodule.images("test", limit=16))
+    def test_images(self) -> Tensor:
+        """Return the first test images, `(B, 3, S, S)` in [-1, 1]."""
+        return next(self.datamodule.images("test", limit=TEST_IMAGES))
 
     @cached_property
-    def drawn(self) -> Tensor:
-        """New cats of the run's own sampler."""
-        return self.model.sample(256, seed=self.seed)
+    def new_cats(self) -> Tensor:
+        """Return new cats drawn with the run's own sampler, `(B, 3, S, S)` in [-1, 1]."""
+        return self.model.sample(COMPARED_SAMPLES, seed=self.seed)
 
     def samples(self) -> list[Path]:
-        """New cats: `samples.png` by the run's own sampler, `samples_<name>.png` by the others."""
-        written = [save_grid(self.drawn[:SAMPLES], self.folder / "samples.png")]
-        for name, sampler in self._other_samplers().items():
-            cats = load(self.run, sampler=sampler).sample(SAMPLES, seed=self.seed)
-            written.append(save_grid(cats, self.folder / f"samples_{name}.png"))
+        """Draw new cats: `samples.png` with the run's own sampler, `samples_<name>.png` with the others."""
+        written = [save_grid(self.new_cats[:GRID_SAMPLES], self.folder / "samples.png")]
+        if self.other_samplers != []:
+            for name, sampler in choose_samplers(self.model.config.sampler, self.other_samplers)[1].items():
+                cats = load(self.run, sampler=sampler).sample(GRID_SAMPLES, seed=self.seed)
+                written.append(save_grid(cats, self.folder / f"samples_{name}.png"))
         return written
 
     def reconstructions(self) -> list[Path]:
-        """Test pictures, each beside its reconstruction."""
+        """Draw test images next to their reconstructions."""
         path = self.folder / "reconstructions.png"
-        return [save_reconstructions(self.originals, self.model.reconstruct(self.originals), path)]
+        return [save_reconstructions(self.test_images, self.model.reconstruct(self.test_images), path)]
 
     def interpolation(self) -> list[Path]:
-        """Ways from one test picture to another, a row each."""
-        half = max(1, min(4, len(self.originals) // 2))
-        ways = self.model.interpolate(self.originals[:half], self.originals[-half:])
-        return [save_strip(ways, self.folder / "interpolation.png")]
+        """Draw interpolations from one test image to another, one in a row."""
+        rows = max(1, min(MAX_INTERPOLATIONS, len(self.test_images) // 2))
+        frames = self.model.interpolate(self.test_images[:rows], self.test_images[-rows:])
+        return [save_strip(frames, self.folder / "interpolation.png")]
 
     def loop(self) -> list[Path]:
-        """From new cat to new cat, without end."""
+        """Animate the way from new cat to new cat, back and forth."""
         z = self.model.sample_latents(4, self.seed)
         frames = self.model.decode(interpolate_latents(z[:-1], z[1:], 12).flatten(0, 1))
-        return [save_loop(frames, self.folder / "loop.gif")]
+        return [save_back_and_forth(frames, self.folder / "loop.gif")]
 
     def traversals(self) -> list[Path]:
-        """From −3 to 3 standard deviations along each of the strongest directions of the codes, a row each."""
+        """Draw the strongest directions of the latents, from −3 to 3 standard deviations, one in a row."""
         directions = find_directions(load_latents(self.run))
-        steps = torch.linspace(-3, 3, 9)
-        positions = torch.eye(len(directions.axes))[:, None] * steps[None, :, None]
-        frames = self.model.decode(directions.latents(positions.flatten(0, 1))).unflatten(0, positions.shape[:2])
+        steps = torch.linspace(-3, 3, TRAVERSAL_STEPS)
+        coordinates = torch.eye(len(directions.axes))[:, None] * steps[None, :, None]
+        frames = self.model.decode(directions.latents(coordinates.flatten(0, 1))).unflatten(0, coordinates.shape[:2])
         return [save_strip(frames, self.folder / "traversals.png")]
 
     def latent_map(self) -> list[Path]:
-        """Training pictures where their latents lie, flattened to two dimensions. Nothing for fewer than three."""
-        pictures = training_images(self.datamodule, 1000, self.seed)
-        if len(pictures) < 3:
+        """Draw training images at the position of their latents; return no path for fewer than three images."""
+        images = training_images(self.datamodule, COMPARED_IMAGES, self.seed)
+        if len(images) < 3:
             return []
         path = self.folder / "latent_map.png"
-        return [save_latent_map(self.model.encode(pictures), pictures, path, self.latent_map_method)]
+        return [save_latent_map(self.model.encode(images), images, path, self.latent_map_method)]
 
     def nearest(self) -> list[Path]:
-        """The samples that are most like a training picture, each beside it."""
-        everything = self.datamodule.images("train", mirrored=self.datamodule.flip > 0)
-        found = nearest_images(self.drawn, everything)
-        return [save_nearest(self.drawn, found, self.datamodule, self.folder / "nearest.png")]
+        """Draw the samples that are most similar to a training image, next to that image."""
+        training = self.datamodule.images("train", mirrored=self.datamodule.flip > 0)
+        found = nearest_images(self.new_cats, training)
+        return [save_nearest_images(self.new_cats, found, self.datamodule, self.folder / "nearest.png")]
 
     def means(self) -> list[Path]:
-        """The mean face and the standard deviation of every pixel, of training pictures and of samples."""
-        pictures = training_images(self.datamodule, 1000, self.seed)
-        return [save_means({"training pictures": pictures, "samples": self.drawn}, self.folder / "means.png")]
+        """Draw the mean face and the standard deviation of every pixel, of training images and of samples."""
+        training = training_images(self.datamodule, COMPARED_IMAGES, self.seed)
+        sets = {"training images": training, "samples": self.new_cats}
+        return [save_pixel_statistics(sets, self.folder / "means.png")]
 
     def alignment(self) -> list[Path]:
-        """Photo, its landmarks, and the face that was made of them. Nothing where the photos are gone."""
+        """Draw photos, their landmarks and their faces; return no path if the photos are gone."""
         raw_dir = Path(self.model.config.data.raw_dir).expanduser()
-        return _if_any(save_alignment(self.datamodule.folder, raw_dir, self.folder / "alignment.png"))
+        path = save_alignment(self.datamodule.folder, raw_dir, self.folder / "alignment.png")
+        return [path] if path else []
 
     def film(self) -> list[Path]:
-        """The training, in reconstructions of the same pictures. Nothing where no pictures were kept."""
-        return _if_any(save_film(sorted((self.folder / "film").glob("*.png")), self.folder / "film.gif"))
+        """Animate reconstructions of the same images over the training; return no path if no frames were kept."""
+        path = save_film(sorted((self.folder / "film").glob("*.png")), self.folder / "film.gif")
+        return [path] if path else []
 
     def curves(self) -> list[Path]:
-        """Loss, reconstruction and KL over the epochs. Nothing where nothing was logged."""
+        """Plot loss, reconstruction and KL over the epochs; return no path if nothing was logged."""
         if not (self.run / "metrics.csv").is_file():
             return []
         return [save_curves(self.run / "metrics.csv", self.folder / "curves.png")]
-
-    def _other_samplers(self) -> dict[str, DictConfig]:
-        return {} if self.wanted == [] else samplers(self.model.config.sampler, self.wanted)[1]
 
 
 NAMES = (
@@ -154,18 +160,18 @@ NAMES = (
 
 
 def draw(figures: RunFigures, only: Sequence[str] | None = None, progress: bool = False) -> list[Path]:
-    """Draw the figures of a run.
+    """Draw figures of a run.
 
     Args:
-        figures: of the run.
+        figures: the figures of the run.
         only: some of `NAMES`; None for all.
-        progress: show a bar.
+        progress: whether to show a progress bar.
 
     Returns:
-        the files; a figure for which there is nothing to draw has none.
+        The files written. A figure that has nothing to show writes none.
 
     Raises:
-        InputError: there is no figure of such a name.
+        InputError: a name is unknown.
     """
     for name in only or []:
         if name not in NAMES:
@@ -182,17 +188,13 @@ def draw(figures: RunFigures, only: Sequence[str] | None = None, progress: bool 
 
 
 def save_nearest(samples: Tensor, found: Nearest, datamodule: FaceDataModule, path: Path) -> Path:
-    """The samples that are most like a training picture, the most suspicious first, each beside that picture.
+    """Draw the samples that are most similar to a training image, most suspicious first, next to that image.
 
     Args:
         samples: `(B, 3, S, S)` in [-1, 1].
-        found: their nearest training pictures.
+        found: the nearest training image of each sample.
         datamodule: the data.
-        path: the picture to write.
+        path: the file to write.
     """
-    suspects = found.ratio.argsort()[:SUSPECTS]
-    return save_reconstructions(samples[suspects], training_rows(datamodule, found.row[suspects].tolist()), path)
-
-
-def _if_any(path: Path | None) -> list[Path]:
-    return [path] if path else []
+    pairs = found.ratio.argsort()[:NEAREST_PAIRS]
+    return save_reconstructions(samples[pairs], training_rows(datamodule, found.row[pairs].tolist()), path)

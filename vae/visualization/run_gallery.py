@@ -1,30 +1,26 @@
-"""The runs below a folder, with their pictures and measures, to be compared."""
+"""The runs in a folder, with their figures and metrics."""
 
-import math
 from pathlib import Path
 from typing import NamedTuple
 
 from vae.cli.errors import InputError
 from vae.runs.safe_parsing import read_json
+from vae.visualization.metrics_table import flatten_metrics
 
-SHEETS = (  # those that stand first, in this order; all others follow by name
-    "samples.png",
-    "reconstructions.png",
-    "interpolation.png",
-    "curves.png",
-)
+# These figures come first, in this order; all others follow by name.
+FIRST_FIGURES = ("samples.png", "reconstructions.png", "interpolation.png", "curves.png")
 
 
 class Run(NamedTuple):
     """A finished training."""
 
     folder: Path
-    sheets: list[Path]  # its pictures, the most telling first
-    measures: dict[str, float]  # dotted name → value
+    figures: list[Path]
+    metrics: dict[str, float]  # dotted name → value
 
 
 def find_runs(models: Path | str) -> list[Path]:
-    """The folders below `models` that hold a whole model, newest first; links such as `latest` are not followed."""
+    """Return the folders below `models` that hold a model, newest first; links such as `latest` are not followed."""
     found = {
         file.parent for file in Path(models).glob("**/model.safetensors") if (file.parent / "config.yaml").is_file()
     }
@@ -32,27 +28,17 @@ def find_runs(models: Path | str) -> list[Path]:
 
 
 def read_run(folder: Path | str) -> Run:
-    """The pictures and measures of a run: `metrics.json` if it has been evaluated, else those of its test split."""
+    """Return the figures and metrics of a run: those of `make evaluate`, else those that its training measured."""
     folder = Path(folder)
-    pictures = {path.name: path for path in sorted((folder / "figures").glob("*.png"))}
-    first = [pictures.pop(name) for name in SHEETS if name in pictures]
-    measures = flatten(_json(folder / "metrics.json")) or flatten(_json(folder / "result.json").get("measures"))
-    return Run(folder, [*first, *pictures.values()], measures)
+    figures = {path.name: path for path in sorted((folder / "figures").glob("*.png"))}
+    first = [figures.pop(name) for name in FIRST_FIGURES if name in figures]
+    metrics = flatten_metrics(_read(folder / "metrics.json"))
+    metrics = metrics or flatten_metrics(_read(folder / "result.json").get("measures"))
+    return Run(folder, [*first, *figures.values()], metrics)
 
 
-def flatten(measures: object, prefix: str = "") -> dict[str, float]:
-    """Nested measures under dotted names; what is no finite number is left out."""
-    flat = {}
-    for name, value in measures.items() if isinstance(measures, dict) else ():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{name}.")
-        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            flat[f"{prefix}{name}"] = float(value)
-    return flat
-
-
-def _json(path: Path) -> dict:
+def _read(path: Path) -> dict:
     try:
         return read_json(path)
-    except InputError:  # not evaluated yet, or not ours
+    except InputError:  # The run has not been evaluated, or the file is not ours.
         return {}

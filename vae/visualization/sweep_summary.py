@@ -1,51 +1,55 @@
-"""Runs side by side: a table of what differs and what was measured, samples, and curves of a measure over an option."""
+"""The comparison of runs: `summary.csv`, and `summary.html` with samples, a sortable table and a chart."""
 
-import base64
 import csv
-import html
 import io
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from PIL import Image
 
 from vae.cli.errors import InputError
-from vae.runs.files import atomic_write
+from vae.data.image_bytes import decode_image
+from vae.runs.files import atomic_write, read_bytes
 from vae.runs.records import ENVIRONMENT, OPTIONS, flat, read_result
 from vae.runs.safe_parsing import read_json, read_yaml
-from vae.visualization.run_gallery import flatten
+from vae.visualization.metrics_table import describe, flatten_metrics
+from vae.visualization.option_chart import draw_option_chart, format_value
+from vae.visualization.rendering import data_uri, encode_webp, render
 
-Row = dict[str, Any]
-PANELS = 16  # of the chart
+OWN_COLUMNS = ("run", "best", "status", "error")
+MEASURED = ("finished", "pruned")  # the states of a run that can be the best
+MAX_SAMPLES_WIDTH = 560  # pixels of the samples on the page
+MAX_SAMPLES_BYTES = 20 << 20  # of a samples.png
 
 
 class Record(NamedTuple):
-    """What a run's folder says of it."""
+    """The records in the folder of a run."""
 
     run: Path
     result: dict[str, Any]
-    measures: dict[str, float]  # what the training measured, and what `make evaluate` did, where it was run
+    metrics: dict[str, float]  # measured by the training and, if it was run, by `make evaluate`
     options: dict[str, Any]
     choices: dict[str, Any]  # such as optimizer: adamw
-    typed: list[str]  # names of the options that were given
+    typed: list[str]  # names of the options that were typed
     tags: list[str]
 
 
 def write_summary(runs: Sequence[Path], out: Path, metric: str | None = None, direction: str | None = None) -> Path:
-    """Write summary.csv and summary.html.
+    """Write summary.csv and summary.html and return the path of summary.html.
 
     Args:
-        runs: their folders.
-        out: where to.
-        metric: the measure that decides; None: the one that the runs were made for.
-        direction: minimize or maximize; None: likewise.
-
-    Returns:
-        the path of summary.html.
+        runs: the folders of the runs. A run that cannot be read is reported on stderr and left out.
+        out: the folder to write to.
+        metric: the metric that decides; None for the one that the runs optimised.
+        direction: minimize or maximize; None for that of the runs.
 
     Raises:
-        InputError: no run can be read; one that cannot, beside others, is told on stderr and left out.
+        InputError: none of the runs can be read.
     """
     records = []
     for run in runs:
@@ -55,42 +59,36 @@ def write_summary(runs: Sequence[Path], out: Path, metric: str | None = None, di
             print(f"{run.name} is left out: {error}", file=sys.stderr)
     if not records:
         raise InputError("runs: none of them can be read")
-    results = [record.result for record in records]
-    asked = next((result for result in results if result.get("optimized_metric")), {})
+    asked = next((record.result for record in records if record.result.get("optimized_metric")), {})
     metric = metric or asked.get("optimized_metric", "val/loss")
     direction = direction or asked.get("direction", "minimize")
     options = differing(records)
-    measures = [record.measures for record in records]
-    names = sorted({name for some in measures for name in some}, key=lambda name: (name != metric, name))
-    best = find_best([some.get(metric) for some in measures], direction)
-    rows = [
-        {"run": record.run.name, "best": "yes" if place == best else ""}
-        | {name: record.result[name] for name in ("status", "error")}
-        | {name: values[place] for name, values in options.items()}
-        | {name: measures[place].get(name) for name in names}
-        for place, record in enumerate(records)
-    ]
+    best = find_best([r.metrics.get(metric) if r.result["status"] in MEASURED else None for r in records], direction)
+    metrics = sorted({name for record in records for name in record.metrics}, key=lambda name: (name != metric, name))
     out.mkdir(parents=True, exist_ok=True)
     with atomic_write(out / "summary.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_headers(list(options), metrics))
+        for index, record in enumerate(records):
+            own = [record.run.name, "yes" if index == best else "", record.result["status"], record.result["error"]]
+            values = [record.metrics.get(name) for name in metrics]
+            writer.writerow([*own, *(column[index] for column in options.values()), *values])
     with atomic_write(out / "summary.html") as path:
-        path.write_text(_page(records, rows, list(options), names, metric, direction), encoding="utf-8")
+        path.write_text(_page(records, out, options, metrics, metric, direction, best), encoding="utf-8")
     return out / "summary.html"
 
 
 def find_best(values: Sequence[float | None], direction: str) -> int | None:
-    """The place of the best value, None where there is none."""
-    finite = {place: value for place, value in enumerate(values) if value is not None and math.isfinite(value)}
+    """Return the index of the best value, or None if there is no finite value."""
+    finite = {index: value for index, value in enumerate(values) if value is not None and math.isfinite(value)}
     return (min if direction == "minimize" else max)(finite, key=finite.get, default=None)
 
 
 def read_record(run: Path) -> Record:
-    """The records of a run.
+    """Read the records of a run.
 
     Raises:
-        InputError: one of them is not what a training writes.
+        InputError: a file holds something that no training writes.
     """
 
     def read(name: str, reader: Any = read_yaml) -> dict[str, Any]:
@@ -107,15 +105,15 @@ def read_record(run: Path) -> Record:
         choices = {str(name): value for name, value in choices.items()}
     except (KeyError, TypeError, AttributeError):
         raise InputError(f"{run} has records that no training writes") from None
-    measures = flatten(result["measures"]) | flatten(read("metrics.json", read_json))
-    return Record(run, result, measures, options, choices, names, tags)
+    metrics = flatten_metrics(result["measures"]) | flatten_metrics(read("metrics.json", read_json))
+    return Record(run, result, metrics, options, choices, names, tags)
 
 
 def differing(records: Sequence[Record]) -> dict[str, list[Any]]:
-    """The options in which runs differ: name → the value of each run.
+    """Return the options in which runs differ: name → the value of each run.
 
-    What was typed comes first (`optimizer` rather than every number that another optimizer brings); other
-    differences are told only where nothing typed differs.
+    Typed options are preferred: a typed `optimizer` hides the numbers that change with it. If no typed option differs,
+    all other differences are returned.
     """
 
     def column(name: str) -> list[Any]:
@@ -128,110 +126,78 @@ def differing(records: Sequence[Record]) -> dict[str, list[Any]]:
     return differ(list(typed)) or differ(sorted({name for record in records for name in record.options}))
 
 
+def _headers(options: list[str], metrics: list[str]) -> list[str]:
+    """Return distinct headers of summary.csv; a name that is taken gets the kind of its column in brackets."""
+    headers = list(OWN_COLUMNS)
+    for kind, names in (("option", options), ("metric", metrics)):
+        headers += [f"{name} ({kind})" if name in headers else name for name in names]
+    return headers
+
+
 def _page(
-    records: Sequence[Record], rows: list[Row], options: list[str], names: list[str], metric: str, direction: str
-):
-    shown = [name for name in names if name == metric or not name.startswith("train/")]
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("run", "samples", *options, *shown, "status", "tags"))
-    body = []
-    for record, row in zip(records, rows, strict=True):
-        name = f"{html.escape(record.run.name)}{' ★' if row['best'] else ''}"
-        cells = [f"<td>{name}</td>", f"<td>{_thumbnail(record.run)}</td>"]
-        cells += [f"<td>{html.escape(_text(row[name]))}</td>" for name in options]
-        cells += [f"<td class=number>{_text(row[name])}</td>" for name in shown]
-        told = row["status"] + (f": {row['error']}" if row["error"] else "")
-        cells += [f"<td>{html.escape(told)}</td>", f"<td>{html.escape(', '.join(record.tags))}</td>"]
-        body.append(f"<tr{' class=best' if row['best'] else ''}>{''.join(cells)}</tr>")
-    chart = _chart(rows, options, metric)
-    picture = f"<h2>{html.escape(metric)} over each option</h2><img src='{chart}'>" if chart else ""
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Runs compared</title>
-<style>
-body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2em; color: #222; }}
-table {{ border-collapse: collapse; }}
-td, th {{ padding: .35em .7em; text-align: left; border-bottom: 1px solid #ddd; }}
-th {{ position: sticky; top: 0; background: #fff; }}
-.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
-.best {{ background: #e8f4e4; }} img {{ max-width: 100%; }} .wide {{ overflow-x: auto; }}
-</style>
-<h1>{len(rows)} runs</h1>
-<p>★ the best: {html.escape(metric)}, {html.escape(direction)}. The numbers are in summary.csv too.</p>
-<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>
-{chr(10).join(body)}
-</tbody></table></div>
-{picture}
-</html>
-"""
+    records: Sequence[Record],
+    out: Path,
+    options: dict[str, list[Any]],
+    metrics: list[str],
+    metric: str,
+    direction: str,
+    best: int | None,
+) -> str:
+    shown = [name for name in metrics if name == metric or not name.startswith("train/")]
+    label = describe(metric)
+    runs = []
+    for index, record in enumerate(records):
+        status = f"{record.result['status']}: {record.result['error']}".removesuffix(": ")
+        value, complete = record.metrics.get(metric), record.result["status"] == "finished"
+        typed = [f"{name}={format_value(column[index])}" for name, column in options.items()]
+        reached = [] if value is None else [f"{label}: {format_value(value)}"]
+        run = {"name": record.run.name, "best": index == best, "report": _report_link(record.run, out)}
+        run |= {"samples": _samples(record.run), "status": status, "tags": ", ".join(record.tags)}
+        run |= {"caption": " · ".join([*reached, *typed, *([] if complete else [status])])}
+        run |= {"options": [format_value(column[index]) for column in options.values()]}
+        runs.append(run | {"metrics": [format_value(record.metrics.get(name)) for name in shown]})
+    chart = draw_option_chart(options, [record.metrics.get(metric) for record in records], metric)
+    goal = f"{'lowest' if direction == 'minimize' else 'highest'} {label}"
+    about = f"None of them has a value of {label}." if best is None else f"★ {records[best].run.name} has the {goal}."
+    order = {"minimize": 1, "maximize": -1}[direction] if direction in ("minimize", "maximize") else 1
+    ranks = [order * value if value is not None else math.inf for value in (r.metrics.get(metric) for r in records)]
+    return render(
+        "summary.html",
+        title=f"{len(records)} runs" if len(records) != 1 else "1 run",
+        about=about,
+        sections=["Samples", "Table", *(["Options"] if chart else [])],
+        cards=[runs[index] for index in sorted(range(len(runs)), key=lambda i: (i != best, ranks[i]))],
+        runs=runs,
+        options=list(options),
+        metrics=[(name, describe(name)) for name in shown],
+        metric=label,
+        chart=chart and _chart_figure(chart, label),
+    )
 
 
-def _text(value: Any) -> str:
-    if value is None:
+def _report_link(run: Path, out: Path) -> str:
+    """Return the relative address of a run's report, or an empty string."""
+    if not (run / "report.html").is_file():
         return ""
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    return quote(Path(os.path.relpath(run / "report.html", out)).as_posix())
 
 
-def _thumbnail(run: Path, width: int = 200) -> str:
-    from PIL import Image
-
-    from vae.app.uploads import read_bytes, read_upload
-
+def _samples(run: Path) -> dict[str, Any] | None:
+    """Return the samples of a run for the template; an unreadable file is reported on stderr."""
     path = run / "figures" / "samples.png"
     if not path.is_file():
-        return ""
+        return None
     try:
-        picture = Image.fromarray(read_upload(read_bytes(path)))
-    except InputError as error:
+        image = Image.fromarray(decode_image(read_bytes(path, MAX_SAMPLES_BYTES)))
+    except (InputError, OSError) as error:
         print(f"{path} is left out: {error}", file=sys.stderr)
-        return ""
-    picture.thumbnail((width, width), Image.Resampling.LANCZOS)
-    return f"<img width={picture.width} alt='samples' src='{_embedded(picture)}'>"
+        return None
+    image.thumbnail((MAX_SAMPLES_WIDTH, MAX_SAMPLES_WIDTH), Image.Resampling.LANCZOS)
+    return {"source": data_uri(encode_webp(image), "image/webp"), "width": image.width, "height": image.height}
 
 
-def _embedded(picture: Any) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _chart(rows: list[Row], options: list[str], metric: str) -> str:
-    """A panel for each option: a dot a run, and the mean of each value."""
-    from matplotlib.figure import Figure
-
-    rows = [row for row in rows if isinstance(row.get(metric), int | float)]
-    options = options[:PANELS]
-    if not rows or not options:
-        return ""
-
-    def label(value: Any) -> str:
-        return _text(value)[:40].replace("$", r"\$") or "–"  # $…$ would be set as a formula
-
-    columns = min(4, len(options))
-    lines = math.ceil(len(options) / columns)
-    figure = Figure(figsize=(3.4 * columns, 2.9 * lines), layout="constrained", dpi=130)
-    for place, option in enumerate(options):
-        panel = figure.add_subplot(lines, columns, place + 1)
-        values = [row[option] for row in rows]
-        numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        order = sorted(set(values)) if numeric else sorted({label(value) for value in values})
-        places = values if numeric else [order.index(label(value)) for value in values]
-        panel.plot(places, [row[metric] for row in rows], "o", color="#3274a1", alpha=0.6)
-        groups = {at: [row[metric] for row, own in zip(rows, places, strict=True) if own == at] for at in set(places)}
-        if len(groups) < len(rows):
-            means = sorted((at, sum(group) / len(group)) for at, group in groups.items())
-            panel.plot(*zip(*means, strict=True), "_-", color="#e1812c", markersize=14, label="mean")
-            panel.legend(frameon=False)
-        if not numeric:
-            panel.set_xticks(range(len(order)), order, rotation=30 if len(order) > 3 else 0)
-            panel.margins(x=0.2)
-        elif min(order) > 0:
-            panel.set_xscale("log")
-            panel.minorticks_off()
-            panel.set_xticks(
-                order[:: max(1, len(order) // 6)], [_text(value) for value in order[:: max(1, len(order) // 6)]]
-            )
-        panel.set_title(label(option), fontsize=10)
-        if place % columns == 0:
-            panel.set_ylabel(label(metric))
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _chart_figure(png: bytes, label: str) -> dict[str, Any]:
+    with Image.open(io.BytesIO(png)) as image:
+        width, height = image.size
+    about = {"title": "", "caption": "", "alt": f"{label} over each option", "kind": "plot"}
+    return {"source": data_uri(png), "width": width, "height": height, **about}
