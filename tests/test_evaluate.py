@@ -47,7 +47,7 @@ def metrics(run, at_the_end, composed):
 def test_training_ends_with_figures_and_a_report(at_the_end):
     names, page = at_the_end
     assert names == {*CAPTIONS, "samples_prior.png", "curves.png", "film"}
-    assert "bits_per_dim" in page and "make train" in page and "image_size: 32" in page
+    assert "bits per dimension" in page and "`" not in page and "make train" in page and "image_size: 32" in page
 
 
 def test_a_report_is_one_file_that_reads_everywhere(at_the_end):

@@ -109,7 +109,7 @@ def test_the_card_has_the_facts(run, exported):
     (run / "metrics.json").write_text(json.dumps({"run": "run", "sampler": "gmm", "psnr": 12.5}))
     text = (exported("licence=CC BY 4.0", "num_images=5", "seed=2") / "README.md").read_text()
     codes = len(load_latents(run))
-    assert f"\n{codes // 2} pictures of the data set drawn, each of them also mirrored" in text
+    assert f"\n{codes // 2} images of the data set drawn, each of them also mirrored" in text
     assert "pictures: CC BY 4.0." in text and "first 5 new pictures of seed 2" in text
     assert "make train 'model.channels=[8,16]' data.raw_dir=FOLDER data.processed_dir=FOLDER" in text
     assert "data.split.copy_to=FOLDER" in text and "run_dir" not in text and "resume" not in text

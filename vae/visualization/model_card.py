@@ -61,7 +61,8 @@ def card(run: Path, to: Path, training_codes: int, licence: str | None, cats: tu
     facts |= {f"{name}_weights": f"{_weights(getattr(model, name)):,}" for name in ("encoder", "decoder")}
     facts["sampler"] = type(model.sampler).__name__
     facts = {name: _escape(value) for name, value in facts.items()}
-    return render("model_card.md", **facts, steps=[_as_code(step) for step in _steps(run)], metrics=_metrics(run))
+    facts |= {"steps": [_as_code(step) for step in _steps(run)], "metrics": _metrics(run)}
+    return render("model_card.md", facts)
 
 
 def sizes(folder: Path) -> list[str]:

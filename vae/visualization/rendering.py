@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ TEMPLATES = Path(__file__).with_name("templates")
 WEBP_QUALITY = 90
 
 
-def render(template: str, folder: Path = TEMPLATES, **context: Any) -> str:
-    """Render a template with values; in `.html` templates all values are escaped."""
+def render(template: str, context: Mapping[str, Any], folder: Path = TEMPLATES) -> str:
+    """Render a template with the values in `context`; in `.html` templates all values are escaped."""
     return environment(folder).get_template(template).render(context)
 
 

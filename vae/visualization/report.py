@@ -97,20 +97,19 @@ def write_report(run: Path | str, figures: Path | None = None) -> Path:
     images = embed_figures(figures)
     curves = figures / "curves.png"
     sections = {"Images": images, "Curves": curves.is_file(), "Metrics": rows, "Configuration": True}
-    page = render(
-        "report.html",
-        title=f"Run {run.resolve().name}",
-        about=f"{data.get('name')} at {data.get('image_size')}×{data.get('image_size')} pixels",
-        sections=[name for name, shown in sections.items() if shown],
-        images=images,
-        curves=embed(curves, CURVES) if curves.is_file() else None,
-        columns=columns,
-        rows=rows,
-        notes=notes,
+    page = {
+        "title": f"Run {run.resolve().name}",
+        "about": f"{data.get('name')} at {data.get('image_size')}×{data.get('image_size')} pixels",
+        "sections": [name for name, shown in sections.items() if shown],
+        "images": images,
+        "curves": embed(curves, CURVES) if curves.is_file() else None,
+        "columns": columns,
+        "rows": rows,
+        "notes": notes,
         **_origin(run),
-    )
+    }
     with atomic_write(run / "report.html") as path:
-        path.write_text(page, encoding="utf-8")
+        path.write_text(render("report.html", page), encoding="utf-8")
     return run / "report.html"
 
 

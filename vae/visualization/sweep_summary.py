@@ -161,18 +161,18 @@ def _page(
     about = f"None of them has a value of {label}." if best is None else f"★ {records[best].run.name} has the {goal}."
     order = {"minimize": 1, "maximize": -1}[direction] if direction in ("minimize", "maximize") else 1
     ranks = [order * value if value is not None else math.inf for value in (r.metrics.get(metric) for r in records)]
-    return render(
-        "summary.html",
-        title=f"{len(records)} runs" if len(records) != 1 else "1 run",
-        about=about,
-        sections=["Samples", "Table", *(["Options"] if chart else [])],
-        cards=[runs[index] for index in sorted(range(len(runs)), key=lambda i: (i != best, ranks[i]))],
-        runs=runs,
-        options=list(options),
-        metrics=[(name, describe(name)) for name in shown],
-        metric=label,
-        chart=chart and _chart_figure(chart, label),
-    )
+    page = {
+        "title": f"{len(records)} runs" if len(records) != 1 else "1 run",
+        "about": about,
+        "sections": ["Samples", "Table", *(["Options"] if chart else [])],
+        "cards": [runs[index] for index in sorted(range(len(runs)), key=lambda i: (i != best, ranks[i]))],
+        "runs": runs,
+        "options": list(options),
+        "metrics": [(name, describe(name)) for name in shown],
+        "metric": label,
+        "chart": chart and _chart_figure(chart, label),
+    }
+    return render("summary.html", page)
 
 
 def _report_link(run: Path, out: Path) -> str:
