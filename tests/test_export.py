@@ -110,13 +110,13 @@ def test_the_card_has_the_facts(run, exported):
     text = (exported("licence=CC BY 4.0", "num_images=5", "seed=2") / "README.md").read_text()
     codes = len(load_latents(run))
     assert f"\n{codes // 2} images of the data set drawn, each of them also mirrored" in text
-    assert "pictures: CC BY 4.0." in text and "first 5 new pictures of seed 2" in text
+    assert "images: CC BY 4.0." in text and "first 5 images of seed 2" in text
     assert "make train 'model.channels=[8,16]' data.raw_dir=FOLDER data.processed_dir=FOLDER" in text
     assert "data.split.copy_to=FOLDER" in text and "run_dir" not in text and "resume" not in text
     assert "PSNR, dB ↑" in text and "12.50" in text
     (run / "metrics.json").unlink()
     text = (exported() / "README.md").read_text()
-    assert "pictures: not known." in text and "not been measured" in text and "{{" not in text
+    assert "images: unknown." in text and "not been evaluated" in text and "{{" not in text
 
 
 def test_the_card_names_the_training_before(run, exported, tmp_path):
