@@ -118,7 +118,7 @@ class RunFigures:
         """Draw the samples that are most similar to a training image, next to that image."""
         training = self.datamodule.images("train", mirrored=self.datamodule.flip > 0)
         found = nearest_images(self.new_cats, training)
-        return [save_nearest_images(self.new_cats, found, self.datamodule, self.folder / "nearest.png")]
+        return [save_nearest(self.new_cats, found, self.datamodule, self.folder / "nearest.png")]
 
     def means(self) -> list[Path]:
         """Draw the mean face and the standard deviation of every pixel, of training images and of samples."""
