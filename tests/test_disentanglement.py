@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
+from vae.data.synthetic.traits import factors as traits_factors
+from vae.data.synthetic.traits import sample_traits
 from vae.metrics.disentanglement import (
     dci,
     disentanglement_metrics,
@@ -11,6 +14,7 @@ from vae.metrics.disentanglement import (
     read_factor,
     separated_attribute_predictability,
 )
+from vae.metrics.model_evaluation import factor_metrics
 
 COUNT = 2000
 
@@ -104,3 +108,28 @@ def test_reading_factors():
     assert number.continuous and number.categories.tolist()[::29] == [0, 19]
     names = read_factor([f"cat {x}" for x in range(30)])
     assert not names.continuous and len(set(names.categories)) == 30
+
+
+def test_the_drawn_cats_list_all_their_factors(composed):
+    traits = sample_traits(np.random.default_rng(0))
+    assert composed("train", "data=drawn").data.factors == list(traits_factors(traits))
+
+
+class Flat:
+    """A model whose latents are the pixels."""
+
+    def encode(self, x):
+        return x.flatten(1)
+
+
+def test_factors_of_a_model():
+    x = torch.rand(300, 1, 2, 2)
+    columns = {"a": x[:, 0, 0, 0].tolist(), "b": x[:, 0, 1, 1].tolist(), "constant": ["c"] * 300}
+    metrics, reason = factor_metrics(Flat(), x, columns, seed=0)
+    assert not reason and metrics["sap"] > 0.9 and metrics["factor_vae_score"] == 1
+    assert factor_metrics(Flat(), x, {"a": columns["a"], "constant": columns["constant"]}, 0) == (
+        {},
+        "fewer than two factors vary",
+    )
+    metrics, reason = factor_metrics(Flat(), torch.rand(300, 1, 32, 32), columns, seed=0)
+    assert not metrics and reason.startswith("1024 latent dimensions")

@@ -59,19 +59,28 @@ def test_a_report_is_one_file_that_reads_everywhere(at_the_end):
     assert "prefers-color-scheme: dark" in page and "width=device-width" in page
 
 
-def test_every_measure_is_there(run, metrics):
+def test_every_metric_is_there(run, metrics):
     assert json.loads((run / "metrics.json").read_text()) == metrics
     sampled = {
         *("sliced_wasserstein", "sliced_wasserstein_32", "sliced_wasserstein_16", "frechet_distance"),
         *("kernel_distance", "precision", "recall", "density", "coverage"),
         *("cat_detection_rate", "nearest_distance", "nearest_ratio", "copies"),
     }
-    told = {"psnr", "ssim", "ms_ssim", "l1"}
+    similarity = {"psnr", "ssim", "ms_ssim", "l1"}
     bound = {"elbo", "iwae", "iwae_se", "bits_per_dim", "iwae_bits_per_dim"}
+    disentanglement = {
+        "mig",
+        "sap",
+        "dci_disentanglement",
+        "dci_completeness",
+        "dci_informativeness",
+        "factor_vae_score",
+    }
     latents = {"kl", "active_units", "mutual_information", "aggregate_frechet", "aggregate_mmd"}
-    assert metrics.keys() >= sampled | told | bound | latents and metrics["sampler"] == "gmm"
+    assert metrics.keys() >= sampled | similarity | bound | latents | disentanglement
+    assert metrics["sampler"] == "gmm"
     assert metrics["samplers"]["prior"].keys() >= sampled
-    assert metrics["pca"].keys() >= sampled | told | {"bits_per_dim"} and metrics["real"].keys() >= sampled
+    assert metrics["pca"].keys() >= sampled | similarity | {"bits_per_dim"} and metrics["real"].keys() >= sampled
     numbers = [value for value in metrics.values() if isinstance(value, float)]
     assert len(numbers) > 20 and all(map(math.isfinite, numbers))
     assert metrics["iwae"] >= metrics["elbo"] and 0 <= metrics["active_units"] <= 4
@@ -145,6 +154,7 @@ MISTAKES = [
     (evaluate_model, ["run=RUN", "processed_dir=empty"], "make data"),
     (evaluate_model, ["run=RUN", "num_samples=2"], "num_samples"),
     (evaluate_model, ["run=RUN", "samplers=[dice]"], "prior"),
+    (evaluate_model, ["run=RUN", "factors=[mood]"], "mood"),
     (draw_figures, ["run=nowhere"], "nowhere"),
     (draw_figures, ["run=RUN", "only=[portrait]"], "latent_map"),
     (draw_figures, ["run=RUN", "only=[latent_map]", "latent_map=globe"], "tsne"),

@@ -26,9 +26,9 @@ def evaluate(config: DictConfig) -> dict:
     import torch
     from tqdm import tqdm
 
-    from vae.data.loading import heldout_images, load_datamodule, training_images
+    from vae.data.loading import heldout_images, index_columns, load_datamodule, training_images
     from vae.metrics.inception import load_inception
-    from vae.metrics.model_evaluation import bound_metrics, latent_metrics, pca_bound_metrics
+    from vae.metrics.model_evaluation import bound_metrics, factor_metrics, latent_metrics, pca_bound_metrics
     from vae.metrics.pca_baseline import PCABaseline
     from vae.metrics.reconstruction import reconstruction_metrics
     from vae.metrics.sample_quality import MAX_COMPONENTS, SampleQuality
@@ -43,8 +43,9 @@ def evaluate(config: DictConfig) -> dict:
     own, others = choose_samplers(model.config.sampler, config.samplers)
     latents = load_latents(run)
     num_latents = latents[0].numel()
+    factors = list(data.get("factors") or []) if config.factors is None else list(config.factors)
     notes = []
-    with tqdm(total=5 + len(others), bar_format="{desc:24} {bar} {elapsed}", disable=None) as bar:
+    with tqdm(total=5 + bool(factors) + len(others), bar_format="{desc:24} {bar} {elapsed}", disable=None) as bar:
         bar.set_description_str("data")
         datamodule = load_datamodule(data, config.processed_dir)
         test = torch.cat(list(datamodule.images("test")))
@@ -54,6 +55,16 @@ def evaluate(config: DictConfig) -> dict:
         metrics = reconstruction_metrics(model.reconstruct(test), test)
         metrics |= bound_metrics(model, test, config.importance_samples, seed)
         metrics |= latent_metrics(model, test, latents, seed)
+
+        if factors:
+            _next_stage(bar, "disentanglement")
+            images = torch.cat(list(datamodule.images("train", config.training_images)))
+            columns = index_columns(datamodule, "train", factors)
+            columns = {name: column[: len(images)] for name, column in columns.items()}
+            disentanglement, reason = factor_metrics(model, images, columns, seed)
+            metrics |= disentanglement
+            if reason:
+                notes.append(f"no disentanglement: {reason}")
 
         _next_stage(bar, "PCA")
         space = PCABaseline(training, max(num_latents, MAX_COMPONENTS), seed)

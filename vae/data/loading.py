@@ -7,7 +7,9 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from vae.cli.errors import InputError
 from vae.data.datamodule import FaceDataModule, to_images
+from vae.data.store import FaceStore
 
 
 def load_datamodule(data: DictConfig, processed_dir: Path | str | None = None) -> FaceDataModule:
@@ -43,6 +45,19 @@ def heldout_images(datamodule: FaceDataModule, seed: int = 0) -> Tensor:
     batches = [x for split in splits for x in datamodule.images(split, mirrored=datamodule.flip > 0)]
     pictures = torch.cat(batches)
     return pictures[torch.from_numpy(np.random.default_rng(seed).permutation(len(pictures)))]
+
+
+def index_columns(datamodule: FaceDataModule, split: str, names: list[str]) -> dict[str, list[str]]:
+    """Return columns of `index.csv` as text, with a value for each image of `datamodule.images(split)`.
+
+    Raises:
+        InputError: the data set has no such column.
+    """
+    index = FaceStore(datamodule.folder).index
+    for name in names:
+        if name not in index[0]:
+            raise InputError(f"factors: {datamodule.folder}/index.csv has no column {name!r}; run `make data` again")
+    return {name: [index[row][name] for row in datamodule.splits[split].rows] for name in names}
 
 
 def training_rows(datamodule: FaceDataModule, rows: list[int]) -> Tensor:

@@ -88,7 +88,6 @@ def separated_attribute_predictability(latents: np.ndarray, factors: Sequence[Fa
     accuracy of thresholds on one latent. For latents that are the factors, a categorical factor with C classes reaches
     1 − 1/C and a continuous one 1.
     """
-    from sklearn.metrics import balanced_accuracy_score
     from sklearn.tree import DecisionTreeClassifier
 
     train, test = _split(len(latents))
@@ -103,7 +102,7 @@ def separated_attribute_predictability(latents: np.ndarray, factors: Sequence[Fa
             leaves = 2 * (factor.categories.max() + 1)
             tree = DecisionTreeClassifier(max_leaf_nodes=leaves, class_weight="balanced", random_state=seed)
             tree.fit(column[train], factor.categories[train])
-            accuracies.append(balanced_accuracy_score(factor.categories[test], tree.predict(column[test])))
+            accuracies.append(_balanced_accuracy(factor.categories[test], tree.predict(column[test])))
         gaps.append(_top_gap(np.array(accuracies)))
     return float(np.mean(gaps))
 
@@ -117,7 +116,7 @@ def dci(latents: np.ndarray, factors: Sequence[Factor], seed: int = 0) -> tuple[
     error.
     """
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-    from sklearn.metrics import balanced_accuracy_score, r2_score
+    from sklearn.metrics import r2_score
 
     train, test = _split(len(latents))
     options = {"n_estimators": NUM_TREES, "max_depth": MAX_TREE_DEPTH, "max_features": None, "random_state": seed}
@@ -126,8 +125,7 @@ def dci(latents: np.ndarray, factors: Sequence[Factor], seed: int = 0) -> tuple[
         if factor.continuous:
             forest, score = RandomForestRegressor(**options), r2_score
         else:
-            forest = RandomForestClassifier(class_weight="balanced", **options)
-            score = _chance_corrected(balanced_accuracy_score)
+            forest, score = RandomForestClassifier(class_weight="balanced", **options), _accuracy_above_chance
         forest.fit(latents[train], factor.values[train])
         importances.append(forest.feature_importances_)
         scores.append(max(0.0, score(factor.values[test], forest.predict(latents[test]))))
@@ -189,9 +187,12 @@ def _squared_correlations(latents: np.ndarray, values: np.ndarray) -> np.ndarray
     return (x.T @ y) ** 2 / np.maximum((x**2).sum(0) * (y**2).sum(), 1e-12)
 
 
-def _chance_corrected(score):
-    def corrected(true: np.ndarray, predicted: np.ndarray) -> float:
-        chance = 1 / len(np.unique(true))
-        return (score(true, predicted) - chance) / (1 - chance) if chance < 1 else 0.0
+def _balanced_accuracy(true: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the accuracy within each class, averaged over the classes in `true`."""
+    return float(np.mean([(predicted[true == value] == value).mean() for value in np.unique(true)]))
 
-    return corrected
+
+def _accuracy_above_chance(true: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the balanced accuracy rescaled to 0 for chance and 1 for no error; 0 for a single class."""
+    chance = 1 / len(np.unique(true))
+    return (_balanced_accuracy(true, predicted) - chance) / (1 - chance) if chance < 1 else 0.0

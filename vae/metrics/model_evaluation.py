@@ -1,11 +1,14 @@
 """Metrics of a trained model on held-out images: bounds of log p(x) and latents."""
 
 import math
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vae.metrics.bounds import importance_weighted_bound, mean_and_standard_error
+from vae.metrics.disentanglement import disentanglement_metrics, read_factor
 from vae.metrics.latents import (
     frechet_distance_from_standard_normal,
     log_densities,
@@ -21,6 +24,7 @@ DECODED_BATCH = 256  # latents decoded at once
 ENCODED_BATCH = 256  # images encoded at once
 MAX_PAIRED_IMAGES = 1024  # for mutual information, whose cost is quadratic
 MAX_MMD_LATENTS = 2048  # for the MMD, whose cost is quadratic
+MAX_LATENT_DIM = 512  # for disentanglement, which fits a predictor to each dimension
 
 
 def bound_metrics(model: VAE, images: Tensor, k: int, seed: int) -> dict[str, float]:
@@ -89,6 +93,31 @@ def latent_metrics(model: VAE, images: Tensor, latents: Tensor, seed: int) -> di
         "aggregate_frechet": float(frechet_distance_from_standard_normal(latents)),
         "aggregate_mmd": float(multiquadric_mmd(latents[:MAX_MMD_LATENTS], prior)),
     }
+
+
+def factor_metrics(
+    model: VAE, images: Tensor, columns: Mapping[str, Sequence[str]], seed: int
+) -> tuple[dict[str, float], str]:
+    """Return the disentanglement of the posterior means, see `vae.metrics.disentanglement`.
+
+    Args:
+        model: a trained model.
+        images: `(N, 3, S, S)` in [-1, 1].
+        columns: name of a factor → its value for each image; constant factors are left out.
+        seed: of the order of images and of the predictors.
+
+    Returns:
+        the metrics; without metrics, the reason.
+    """
+    order = np.random.default_rng(seed).permutation(len(images))
+    factors = [read_factor(np.asarray(column)[order]) for column in columns.values() if len(set(column)) > 1]
+    if len(factors) < 2:
+        return {}, "fewer than two factors vary"
+    size = model.encode(images[:1]).numel()
+    if not 2 <= size <= MAX_LATENT_DIM:
+        return {}, f"{size} latent dimensions are not between 2 and {MAX_LATENT_DIM}"
+    means = torch.cat([model.encode(x).flatten(1).cpu() for x in images[order].split(ENCODED_BATCH)])
+    return disentanglement_metrics(means.double().numpy(), factors, seed), ""
 
 
 def pca_bound_metrics(pca: PCABaseline, images: Tensor) -> dict[str, float]:
