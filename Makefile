@@ -60,7 +60,7 @@ compare: $(STAMP) ## runs side by side: make compare runs=models/sweeps/DATE
 predict: $(STAMP) ## new cats from the latest run: make predict num_images=64 seed=7
 	@$(RUN) vae.predict_model $(OPTIONS)
 
-export: $(STAMP) ## a folder to hand on, with a model card: make export run=models/latest to=FOLDER
+export: $(STAMP) ## a folder to hand on, with a model card: make export run=models/latest out=FOLDER
 	@$(RUN) vae.export_model $(OPTIONS)
 
 evaluate: $(STAMP) ## measure a run beside PCA and real pictures: make evaluate run=models/latest

@@ -49,10 +49,10 @@ def run(tmp_path_factory, composed, drawn) -> Path:
 
 @pytest.fixture
 def exported(run, composed):
-    """`exported("to=other")` → the folder; to `box` unless told otherwise."""
+    """`exported("out=other")` → the folder; to `box` unless told otherwise."""
 
     def make(*options: str) -> Path:
-        return export_model(composed("export", f"run={run}", "to=box", *options))
+        return export_model(composed("export", f"run={run}", "out=box", *options))
 
     return make
 
@@ -155,8 +155,8 @@ def test_measures_that_are_none(run, exported, tmp_path):
     ("option", "word"),
     [
         ("run=nowhere", "nowhere"),
-        ("codes=0", "codes"),
-        ("codes=-1", "codes"),
+        ("max_latents_mb=0", "max_latents_mb"),
+        ("max_latents_mb=-1", "max_latents_mb"),
         ("num_images=0", "num_images"),
         ("+directions.age=old", "directions.age must be the names of both ends"),
         ("+directions.age=[young]", "directions.age"),
@@ -170,15 +170,15 @@ def test_mistakes(exported, option, word):
 def test_a_training_is_not_replaced(run, exported):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with pytest.raises(InputError, match="holds a training"):
-        exported(f"to={run}")
+        exported(f"out={run}")
     box = exported()
     with pytest.raises(InputError, match="name another folder"):
-        exported(f"run={box}", f"to={box}")
+        exported(f"run={box}", f"out={box}")
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
 def test_an_exported_model_can_be_exported(exported):
-    again = exported(f"run={exported()}", "to=again")
+    again = exported(f"run={exported()}", "out=again")
     assert torch.equal(load(again).sample(4, seed=1), load("box").sample(4, seed=1))
     assert "no records" in (again / "README.md").read_text()
 
@@ -233,7 +233,7 @@ def test_light_and_dark_get_a_name(lit, exported, capsys):
     from vae.models.directions import load_directions
     from vae.visualization.images import to_uint8
 
-    box = exported(f"run={lit}", "most_directions=2")
+    box = exported(f"run={lit}", "max_directions=2")
     told = {direction.low: direction.r2 for direction in OmegaConf.load(box / "config.yaml").directions}
     assert len(told) <= 2 and told["darker"] > 0.3
     directions = load_directions(box, 4)
@@ -245,10 +245,10 @@ def test_light_and_dark_get_a_name(lit, exported, capsys):
     assert Studio(box).directions.names == directions.names
     assert "darker – lighter (R² " in (box / "README.md").read_text()
     assert check(box) == []
-    again = exported(f"run={box}", "to=again")  # the data is not at hand: the names stay
+    again = exported(f"run={box}", "out=again")  # the data is not at hand: the names stay
     assert load_directions(again, 4).names == directions.names
     assert "No new names" in capsys.readouterr().out
-    assert load_directions(exported(f"run={lit}", "to=plain", "directions=null"), 4).names == [""] * 4
+    assert load_directions(exported(f"run={lit}", "out=plain", "directions=null"), 4).names == [""] * 4
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_light_and_dark_get_a_name(lit, exported, capsys):
 def test_hostile_directions_are_refused(lit, exported, place, value):
     from vae.app.session import Studio
 
-    box = exported(f"run={lit}", "most_directions=1")
+    box = exported(f"run={lit}", "max_directions=1")
     config = OmegaConf.load(box / "config.yaml")
     OmegaConf.update(config, place, value, merge=False)
     (box / "config.yaml").write_text(OmegaConf.to_yaml(config))
@@ -277,7 +277,7 @@ def test_hostile_directions_are_refused(lit, exported, place, value):
 
 
 def test_directions_of_another_shape_are_refused(lit, exported):
-    box = exported(f"run={lit}", "most_directions=1")
+    box = exported(f"run={lit}", "max_directions=1")
     tensors = load_file(box / "codes.safetensors")
     save_file(tensors | {"directions": torch.ones(1, 5)}, box / "codes.safetensors")
     with pytest.raises(InputError, match="other shapes"):

@@ -1,15 +1,20 @@
-"""make export: a trained model as a small folder to hand on: weights, sampler, a sheet of cats and a model card.
+"""make export: write a trained model as a small folder, as ONNX files or as a PyTorch program, or share it on the Hub.
+
+`format=safetensors`, the folder that every command here reads:
 
 | file | holds |
 |---|---|
-| `model.safetensors`, `config.yaml` | the model with its fitted sampler, as float16; no folder of this machine |
-| `codes.safetensors` | codes of the training set, as float16, for sliders and other samplers |
-| `figures/samples.png` | the first cats of a seed, not chosen |
-| `metrics.json` | the measures, if the run has been evaluated |
-| `README.md` | the model card: from what, how, how good, what for, what not for; written last |
+| `model.safetensors`, `config.yaml` | the model with its fitted sampler, without paths of this machine |
+| `codes.safetensors` | latents of the training set, for sliders and other samplers |
+| `figures/samples.png` | the first samples of a seed, not selected |
+| `metrics.json` | the metrics, if the run has been evaluated |
+| `README.md` | the model card, written last |
+
+`format=onnx` and `format=pt2` are for programs without this package, see `vae.models.onnx_export`.
 """
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,12 +22,32 @@ from vae.cli.command import command
 from vae.cli.errors import InputError
 
 
-def export_model(config: DictConfig) -> Path:
-    """Write the model of `config.run` into the folder `config.to`, and return that.
+def export_model(config: DictConfig) -> Path | str:
+    """Write the model of `config.run` to `config.out`.
+
+    Returns:
+        The folder, or the address of the commit on the Hub.
 
     Raises:
-        InputError: an option is out of its range, there is no such model, or `to` holds a training.
+        InputError: an option is out of its range, there is no such model, `out` holds a training, or the model has no
+            form of that format.
+        EnvironmentProblem: a package is missing, or the Hub cannot be reached or refuses.
     """
+    from vae.runs import hub
+
+    formats = {"safetensors": export_folder, "onnx": export_onnx, "pt2": export_pt2}
+    if config.format not in formats:
+        raise InputError(f"format must be one of {', '.join(formats)}, not {config.format!r}")
+    write = formats[config.format]
+    if not hub.is_name(config.out):
+        return write(config, Path(config.out).expanduser())
+    repository = hub.parse(config.out)
+    with TemporaryDirectory() as folder:
+        return hub.push(write(config, Path(folder) / repository.id.rpartition("/")[2]), repository, config.licence)
+
+
+def export_folder(config: DictConfig, out: Path) -> Path:
+    """Write the folder of a model, with its model card."""
     from vae.models.serialization import export, load, load_attribute_directions, load_latents
     from vae.runs.files import atomic_write
     from vae.runs.lookup import find_run
@@ -31,34 +56,59 @@ def export_model(config: DictConfig) -> Path:
     from vae.visualization.images import save_grid
     from vae.visualization.model_card import METRICS, card
 
-    if config.codes <= 0:
-        raise InputError(f"codes must be more than 0 megabytes, not {config.codes}")
-    run, to = find_run(config.run), Path(config.to).expanduser()
-    if (to / OPTIONS).exists() or to.resolve() == run.resolve():
-        raise InputError(f"to={to} holds a training, which an exported model would replace: name another folder")
-    model, codes = load(run), load_latents(run)
-    named = named_directions(model.config, codes, config) or load_attribute_directions(run)
-    export(model, shareable(model.config), thinned(codes, int(config.codes * 1e6)), to, named, half=True)
-    save_grid(load(to).sample(config.num_images, config.seed), to / "figures" / "samples.png")
+    if config.max_latents_mb <= 0:
+        raise InputError(f"max_latents_mb must be more than 0 megabytes, not {config.max_latents_mb}")
+    run = find_run(config.run)
+    if (out / OPTIONS).exists() or out.resolve() == run.resolve():
+        raise InputError(f"out={out} holds a training, which an exported model would replace: name another folder")
+    model, latents = load(run, config.get("sampler")), load_latents(run)
+    named = named_directions(model.config, latents, config) or load_attribute_directions(run)
+    options = shareable(model.config)
+    if config.get("sampler"):
+        options.sampler = config.sampler
+    export(model, options, thinned(latents, int(config.max_latents_mb * 1e6)), out, named, half=config.half)
+    save_grid(load(out).sample(config.num_images, config.seed), out / "figures" / "samples.png")
     if (run / METRICS).is_file():
-        with atomic_write(to / METRICS) as path:
+        with atomic_write(out / METRICS) as path:
             path.write_text(read_text(run / METRICS), encoding="utf-8")
-    text = card(run, to, training_codes=len(codes), licence=config.licence, cats=(config.num_images, config.seed))
-    with atomic_write(to / "README.md") as path:
+    text = card(run, out, training_codes=len(latents), licence=config.licence, cats=(config.num_images, config.seed))
+    with atomic_write(out / "README.md") as path:
         path.write_text(text, encoding="utf-8")
-    return to
+    return out
 
 
-def named_directions(config: DictConfig, codes, options: DictConfig):
-    """Directions of the latent space that tell what is known of the training pictures, see `fit_attribute_directions`.
+def export_onnx(config: DictConfig, out: Path) -> Path:
+    """Write encoder, decoder and sampler as ONNX files."""
+    from vae.models import onnx_export
+    from vae.models.directions import load_directions
+    from vae.models.serialization import load
+    from vae.runs.lookup import find_run
+
+    run = find_run(config.run)
+    onnx_export.export_onnx(load(run, config.get("sampler")), out, load_directions(run), half=config.half)
+    return out
+
+
+def export_pt2(config: DictConfig, out: Path) -> Path:
+    """Write the decoder as a program of `torch.export`."""
+    from vae.models import onnx_export
+    from vae.models.serialization import load
+    from vae.runs.lookup import find_run
+
+    onnx_export.export_program(load(find_run(config.run)), out)
+    return out
+
+
+def named_directions(config: DictConfig, latents, options: DictConfig):
+    """Return directions of the latent space that predict attributes of the training images.
 
     Args:
         config: that of the model.
-        codes: of its training set, `(N, *latent)`: the pictures in the order of the store, then the mirrored ones.
-        options: `directions`, `least_r2` and `most_directions`.
+        latents: of its training set, `(N, *latent)`: the images in the order of the store, then the mirrored ones.
+        options: `directions`, `min_r2` and `max_directions`, see `fit_attribute_directions`.
 
     Returns:
-        None, and says so, where the data set is not at hand; None where no directions are wanted.
+        None where no directions are wanted; None, with a printed line, where the data set is missing or has changed.
 
     Raises:
         InputError: a name cannot be shown.
@@ -82,7 +132,7 @@ def named_directions(config: DictConfig, codes, options: DictConfig):
         print(f"No new names for directions: the data set of the model is not in {folder}.")
         return None
     rows = np.flatnonzero(store.split == "train")
-    if len(codes) != len(rows) * (2 if config.data.flip > 0 else 1):
+    if len(latents) != len(rows) * (2 if config.data.flip > 0 else 1):
         print(f"No new names for directions: {folder} has changed since the training.")
         return None
     index = [store.index[row] for row in rows]
@@ -92,14 +142,14 @@ def named_directions(config: DictConfig, codes, options: DictConfig):
     groups = [row.get(group) or place for place, row in enumerate(index)]
     attributes = columns | of_pictures(faces[row] for row in rows)
     return fit_attribute_directions(
-        codes[: len(rows)], attributes, words, groups, options.least_r2, options.most_directions
+        latents[: len(rows)], attributes, words, groups, options.min_r2, options.max_directions
     )
 
 
 def shareable(config: DictConfig) -> DictConfig:
-    """The configuration of a model without what belongs to the machine that it was trained on.
+    """Return the configuration of a model without what belongs to the machine it was trained on.
 
-    Of the node `data` remains what a model needs to read pictures, with the folders where `make data` puts them.
+    Of the node `data` remains what a model needs to read images, with the folders where `make data` puts them.
     """
     from vae.models.serialization import DATA
 
@@ -109,24 +159,29 @@ def shareable(config: DictConfig) -> DictConfig:
     return config
 
 
-def thinned(codes, most: int):
-    """Codes `(N, *latent)`, of which, as float16, `most` bytes remain: evenly spread ones, two or more."""
+def thinned(latents, max_bytes: int):
+    """Return evenly spaced ones of some latents `(N, *latent)`, two or more: as float16 at most `max_bytes` bytes."""
     import torch
 
-    count = max(2, min(len(codes), most // (2 * codes[0].numel())))
-    return codes if count >= len(codes) else codes[torch.linspace(0, len(codes) - 1, count).round().long()]
+    count = max(2, min(len(latents), max_bytes // (2 * latents[0].numel())))
+    return latents if count >= len(latents) else latents[torch.linspace(0, len(latents) - 1, count).round().long()]
 
 
 @command("export")
 def main(config: DictConfig) -> None:
-    from vae.models.serialization import load_attribute_directions
-    from vae.visualization.model_card import sizes
+    out = export_model(config)
+    if isinstance(out, str):
+        print(f"The model is on the Hub: {out}")
+        return
+    if config.format == "safetensors":
+        from vae.models.serialization import load_attribute_directions
 
-    to = export_model(config)
-    named = load_attribute_directions(to)
-    for (low, high), r2 in zip(named.ends, named.r2, strict=True) if named else ():
-        print(f"  a direction from {low} to {high}: codes tell {r2:.0%} of it")
-    print(f"The model is in {to} ({', '.join(sizes(to))}); look at {to / 'README.md'} before you hand it on.")
+        named = load_attribute_directions(out)
+        for (low, high), r2 in zip(named.ends, named.r2, strict=True) if named else ():
+            print(f"  a direction from {low} to {high}: latents explain {r2:.0%} of it")
+    files = (path for path in sorted(out.iterdir()) if path.suffix in (".safetensors", ".onnx", ".pt2"))
+    sizes = ", ".join(f"{path.name} {path.stat().st_size / 1e6:.1f} MB" for path in files)
+    print(f"The model is in {out} ({sizes}).")
 
 
 if __name__ == "__main__":
