@@ -15,7 +15,7 @@ typed    = $(if $(filter command,$(origin $(1))),$(call quote,$(1)=$(value $(1))
 OPTIONS := $(foreach name,$(sort $(filter-out PYTHON VENV ARGS,$(.VARIABLES))),$(call typed,$(name)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data detector train sharpen sweep compare predict export evaluate figures report reproduce check app \
+.PHONY: help setup demo data detector train sharpen sweep compare predict export evaluate figures report reproduce check app web \
 	bench test lint format docs docs-serve docs-images requirements clean
 
 help: ## this list
@@ -80,6 +80,9 @@ check: $(STAMP) ## are data sets and models still what was written?
 
 app: $(STAMP) ## a page in the browser: new cats, sliders, morphs, your own cat
 	@$(RUN) vae.serve_app $(OPTIONS)
+
+web: $(STAMP) ## a folder that draws cats in any browser, without a server: make web run=models/latest
+	@$(RUN) vae.write_web_page $(OPTIONS)
 
 # What the benchmarks compare with lies beside the environment, not in it.
 bench: $(STAMP) $(VENV)/benchmarks ## measure beside what others use: make bench ARGS="step data"

@@ -36,6 +36,7 @@ COMMANDS = {
     "report": Command("write_report", (), "write report.html of a run: run=models/latest"),
     "reproduce": Command("reproduce_run", (), "train a run again and compare bit for bit: run=models/latest"),
     "check": Command("verify_files", (), "verify the checksums of data sets and models"),
+    "web": Command("write_web_page", (), "write a folder that draws cats in any browser, without a server"),
     "export": Command("export_model", (), "export a model with its card, to a folder: out=FOLDER"),
 }
 # The package that a command looks for first, and the extra that brings it; every other command needs `train`.

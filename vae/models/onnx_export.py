@@ -14,6 +14,7 @@ import json
 import logging
 import math
 import warnings
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,13 @@ def _times(x: Tensor, factor: int) -> Tensor:
     return (low * factor + ((high * factor & 0xFFFF) << 16)) & MASK
 
 
-def export_onnx(model: VAE, folder: Path | str, directions: Directions | None = None, half: bool = False) -> list[Path]:
+def export_onnx(
+    model: VAE,
+    folder: Path | str,
+    directions: Directions | None = None,
+    half: bool = False,
+    parts: Sequence[str] = ("encoder", "decoder", "sampler"),
+) -> list[Path]:
     """Write a model as ONNX files and check them against PyTorch.
 
     Args:
@@ -129,6 +136,7 @@ def export_onnx(model: VAE, folder: Path | str, directions: Directions | None = 
         folder: made if missing.
         directions: of the latent space; those with a name go into `model.json`.
         half: keep the weights as float16, in half the bytes; they are computed with as float32.
+        parts: which of encoder, decoder and sampler.
 
     Returns:
         The files written.
@@ -154,7 +162,7 @@ def export_onnx(model: VAE, folder: Path | str, directions: Directions | None = 
         ),
     }
     folder, written = Path(folder), []
-    contents = {name: to_onnx(*graph, name, half) for name, graph in graphs.items()}
+    contents = {name: to_onnx(*graph, name, half) for name, graph in graphs.items() if name in parts}
     for name, content in contents.items():
         with atomic_write(folder / f"{name}.onnx") as path:
             path.write_bytes(content)
