@@ -23,7 +23,7 @@ from vae.cli.errors import InputError
 from vae.models.serialization import load
 from vae.runs.safe_parsing import BYTES, read_json, read_yaml
 from vae.runs.stored_options import is_safe
-from vae.runs.sweeps import begin
+from vae.runs.sweeps import begin_sweep
 from vae.runs.target_allowlist import known
 
 MS_SSIM = {"_target_": "vae.models.likelihoods.Energy", "loss": {"_target_": "kornia.losses.MS_SSIMLoss"}}
@@ -352,13 +352,13 @@ def test_a_checkpoint_that_would_run_code(tmp_path, marker, composed, drawn, mon
 )
 def test_a_sweep_from_somebody_else(tmp_path, marker, monkeypatch, option):
     monkeypatch.chdir(tmp_path)
-    options, _ = begin(["seed=1,2", option, "hydra.sweep.dir=mine"])
+    options, _ = begin_sweep(["seed=1,2", option, "hydra.sweep.dir=mine"])
     if (OmegaConf.load("mine/sweep.yaml").options or []) == ["seed=1,2"]:  # such options are never kept
         (tmp_path / "mine" / "sweep.yaml").write_text(yaml.safe_dump({"options": ["seed=1,2", option], "trials": None}))
     with pytest.raises(InputError, match="type the command again: make sweep"):
-        begin(["resume=mine"])
+        begin_sweep(["resume=mine"])
     if not option.startswith("hydra/launcher"):
-        assert "seed=1,2" in begin(["seed=1,2", option, "resume=mine"])[0]
+        assert "seed=1,2" in begin_sweep(["seed=1,2", option, "resume=mine"])[0]
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,19 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from tests.conftest import TINY
 from vae.cli.errors import InputError
 from vae.runs.records import read_result, write_result
-from vae.runs.sweeps import begin
+from vae.runs.search import consecutive, open_study, split_space
+from vae.runs.sweeps import begin_sweep
 from vae.train_model import main
 from vae.visualization.sweep_summary import differing, find_best, read_record, write_summary
 
@@ -109,8 +113,6 @@ def test_several_at_once_share_the_threads_and_the_data(options, sweep, tmp_path
 
 
 def test_a_search_goes_on_after_it_was_killed(options, sweep, monkeypatch, tmp_path):
-    import optuna
-
     names = trained(monkeypatch)
     few = ["hydra.sweeper.n_trials=3", "model.channels=[8,16]", "model.latent_dim=4"]
     search = [*[option for option in options if not option.startswith("model.")], "+sweep=optuna", *few]
@@ -130,11 +132,138 @@ def test_a_search_goes_on_after_it_was_killed(options, sweep, monkeypatch, tmp_p
     asked = OmegaConf.load("sweep/1/.hydra/overrides.yaml")
     assert sweep(*search, "resume=sweep") == 0
     assert names == ["0", "1", "2"] and OmegaConf.load("sweep/1/.hydra/overrides.yaml") == asked
-    study = optuna.load_study(study_name="vae", storage="sqlite:///sweep/study.db")
-    complete = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
-    assert len(complete) == 3 == len({str(trial.params) for trial in complete})
+    study = open_study(Path("sweep"))
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
+    assert len({str(trial.params) for trial in study.trials}) == 3
     best = min(read_result(tmp_path / "sweep" / name)["measures"]["val/bits_per_dim"] for name in "012")
     assert study.best_value == pytest.approx(best)
+
+
+def test_a_search_of_several_at_once(options, sweep):
+    few = ["model.channels=[8,16]", "model.latent_dim=4", "optimizer.lr=interval(1e-4,1e-3)", "sweep=optuna"]
+    launcher = [
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=2",
+        "hydra.sweeper.n_jobs=2",
+        "hydra.sweeper.n_trials=3",
+    ]
+    assert sweep(*options, *few, *launcher, "callbacks.pruning.warmup=0", "hydra.sweep.dir=sweep") == 0
+    study = open_study(Path("sweep"))
+    assert [trial.number for trial in study.trials if trial.state.is_finished()] == [0, 1, 2]
+    assert all(list(trial.intermediate_values) == [0] for trial in study.trials)
+    assert [read_result(Path("sweep") / name)["status"] for name in "012"] == ["finished"] * 3
+
+
+def proposals(n_trials: int, direction: str = "minimize", **params: str) -> list[str]:
+    """What a search launches: the launcher notes the options of each run instead of training it."""
+    from hydra.core.utils import JobReturn, JobStatus
+    from optuna.samplers import RandomSampler
+
+    from hydra_plugins.vae_cats import OptunaSweeper
+
+    class Launcher:
+        def launch(self, options, initial_job_idx):
+            launched.extend(" ".join(words) for words in options)
+            return [JobReturn(_return_value=1.0, status=JobStatus.COMPLETED) for _ in options]
+
+    launched = []
+    sweeper = OptunaSweeper(partial(RandomSampler, seed=0), n_trials, 1, direction, params)
+    sweeper.hydra_context, sweeper.launcher = SimpleNamespace(config_loader=None), Launcher()
+    sweeper.validate_batch_is_legal, sweeper.folder = lambda batch: None, Path("sweep")
+    sweeper.sweep(["seed=3"])
+    return launched
+
+
+def test_an_interrupted_search_proposes_the_same(tmp_path):
+    space = {"model.blocks": "choice(1,2)", "optimizer.lr": "interval(0,1)", "seed": "1,2"}
+    uninterrupted = proposals(4, **space)
+    assert all(words.startswith("seed=3 model.blocks=") for words in uninterrupted) and len(set(uninterrupted)) == 4
+    os.rename("sweep", "before")
+    assert proposals(2, **space) == uninterrupted[:2]
+    study = open_study(Path("sweep"))
+    study.ask()  # a process that is killed before it has chosen any option
+    assert proposals(4, **space) == uninterrupted[2:] and proposals(4, **space) == []
+    assert [trial.state.name for trial in open_study(Path("sweep")).trials] == ["COMPLETE"] * 4
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"garbage", "another search|no study"),
+        (b"garbage\n", "no study"),
+        (b"\x00" * 500 + b"\n", "no study"),
+        (b"[1]\n", "no study"),
+        (b'{"op_code": 4, "worker_id": "a", "study_id": 0}\n', "no study"),
+        ("fifo", "no study"),
+        ("folder", "no study"),
+        ("/dev/zero", "no study"),
+    ],
+    ids=str,
+)
+def test_a_study_that_is_none_is_refused(tmp_path, content, says):
+    path = Path("sweep/study.jsonl")
+    path.parent.mkdir()
+    match content:
+        case "fifo":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "/dev/zero":
+            path.symlink_to(content)
+        case _:
+            path.write_bytes(content)
+    with pytest.raises(InputError, match=says) as refusal:
+        open_study(path.parent)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_half_line_at_the_end_of_a_study_is_dropped():
+    proposals(2, seed="1,2,3", **{"model.blocks": "choice(1,2)"})
+    journal = Path("sweep/study.jsonl")
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"op_code": 4, "wor')
+    assert len(open_study(Path("sweep")).trials) == 2 and journal.read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", ["choices", "low"])
+def test_a_trial_from_elsewhere_stays_inside_the_search(name):
+    """A study of somebody else cannot bring an option that was not asked for."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    ask = {"choices": CategoricalDistribution(["hostile"]), "low": FloatDistribution(7, 8)}[name]
+    Path("sweep").mkdir()
+    study = open_study(Path("sweep"), "minimize")
+    study.ask({"model.blocks": ask, "other": ask})
+    with pytest.raises(InputError, match="belongs to another search|outside of the search"):
+        proposals(2, **{"model.blocks": {"choices": "choice(1,2)", "low": "interval(0,1)"}[name]})
+
+
+def test_a_study_of_version_0_1_0_is_announced():
+    Path("sweep").mkdir()
+    Path("sweep/study.db").write_bytes(b"")
+    with pytest.raises(InputError, match="study.db was written by version 0.1.0"):
+        open_study(Path("sweep"), "minimize")
+
+
+def test_the_space_of_a_search():
+    words = "a=1,2 b=choice([1,2],[3]) c=interval(0,1) d=tag(log,interval(1e-3,1)) e=int(interval(1,9)) f=range(1,9,3)"
+    parse = OverridesParser.create().parse_overrides
+    fixed, space = split_space(parse([*words.split(" "), "g=7", "h=1,2", "h=[3,4]"]))
+    assert fixed == ["g=7", "h=[3,4]"] and list(space) == list("abcdef")
+    assert space["a"].choices == ("1", "2") and space["b"].choices == ("[1,2]", "[3]")
+    assert (space["c"].low, space["c"].high, space["c"].log, space["d"].log) == (0, 1, False, True)
+    assert (space["e"].low, space["e"].high) == (1, 9) and (space["f"].low, space["f"].high, space["f"].step) == (
+        1,
+        7,
+        3,
+    )
+    for wrong in ("a=interval(2,1)", "a=tag(log,interval(0,1))"):
+        with pytest.raises(InputError, match="no range to search"):
+            split_space(parse([wrong]))
+
+
+def test_trials_are_launched_in_groups_of_consecutive_numbers():
+    assert list(consecutive([1, 2, 3, 5, 6, 9], 2)) == [[1, 2], [3], [5, 6], [9]] and list(consecutive([], 2)) == []
 
 
 def test_the_submission_to_slurm_is_complete(monkeypatch):
@@ -185,7 +314,7 @@ def test_the_best_is_finite():
 
 
 def test_the_record_keeps_what_was_typed():
-    options, folder = begin(["a=1,2", "hydra.sweep.dir=s", "hydra.launcher.n_jobs=3"])
+    options, folder = begin_sweep(["a=1,2", "hydra.sweep.dir=s", "hydra.launcher.n_jobs=3"])
     assert options[:2] == ["a=1,2", "hydra.launcher.n_jobs=3"] and f"hydra.sweep.dir={folder}" in options
-    again, _ = begin(["hydra.launcher.n_jobs=1", "resume=s"])
+    again, _ = begin_sweep(["hydra.launcher.n_jobs=1", "resume=s"])
     assert again[0] == "a=1,2" and "hydra.launcher.n_jobs=1" in again

@@ -245,7 +245,15 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-@command("train")
+def summarize_sweep(folder: Path) -> None:
+    """Write the summary of a sweep into its folder."""
+    from vae.runs.sweeps import members
+    from vae.visualization.sweep_summary import write_summary
+
+    print(f"Look at {write_summary(members(folder), folder)}.")
+
+
+@command("train", after_sweep=summarize_sweep)
 def main(config: DictConfig) -> float | None:
     """Train; a sweep wants the number to optimise back."""
     from vae.runs.sweeps import in_sweep, place_member

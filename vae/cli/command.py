@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -24,8 +25,15 @@ from vae.cli.errors import EnvironmentProblem, InputError
 from vae.cli.validation import forget, validate_types
 
 
-def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
-    """Make `function(config)` the main program of a module, configured by `configs/<config_name>.yaml`."""
+def command(
+    config_name: str, after_sweep: Callable[[Path], None] | None = None
+) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
+    """Make `function(config)` the main program of a module, configured by `configs/<config_name>.yaml`.
+
+    Args:
+        config_name: a file of `configs/`.
+        after_sweep: called with the folder of a sweep when its last run has ended.
+    """
 
     def decorate(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
         failures = []
@@ -53,7 +61,8 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 if config_name == "train" and "--multirun" in sys.argv:
                     from vae.runs import sweeps
 
-                    options, sweep = sweeps.begin([option for option in sys.argv[1:] if option != "--multirun"])
+                    options, sweep = sweeps.begin_sweep([option for option in sys.argv[1:] if option != "--multirun"])
+                    resumed = any(option.startswith("resume=") for option in sys.argv)
                     sys.argv[1:] = ["--multirun", *options]
                 run()
                 if failures:
@@ -62,15 +71,17 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
             except KeyboardInterrupt:
                 sys.exit(_complain("interrupted", 130))
             except Exception as error:
-                if sweep is None or "No trials are completed" not in str(error):  # Optuna's word for: all have failed
-                    if sweep is not None and not sweeps.members(sweep):
-                        sweeps.forget(sweep)
-                    status = explain(error, config_name)
-                    if failed is not None and status == 2:
-                        forget(failed)
-                    sys.exit(status)
+                if sweep is not None and not resumed and not sweeps.members(sweep):
+                    sweeps.forget_sweep(sweep)
+                status = explain(error, config_name)
+                if failed is not None and status == 2:
+                    forget(failed)
+                sys.exit(status)
             if sweep is not None:
-                sys.exit(sweeps.end(sweep))
+                status = sweeps.report_sweep(sweep)
+                if after_sweep is not None:
+                    after_sweep(sweep)
+                sys.exit(status)
 
         return main
 

@@ -9,7 +9,6 @@ from vae.cli.locations import CONFIGS
 from vae.runs.records import run_folder
 
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
-OmegaConf.register_new_resolver("plus", lambda a, b: int(a) + int(b), replace=True)
 
 
 def compose(config_name: str, *options: str) -> DictConfig:

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from vae.cli.compose import CONFIGS
 from vae.cli.errors import InputError
+from vae.cli.locations import CONFIGS
 
 MAX_LENGTH = 2000  # characters of an option
 SEARCH = re.compile(r"hydra\.sweeper\.(n_trials|n_jobs|sampler\.seed)|hydra/sweeper/sampler")

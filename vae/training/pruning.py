@@ -1,22 +1,21 @@
-"""Members of a search that are not worth their time, stopped early."""
+"""Early stopping of the runs of a search that are worse than most others."""
 
 from pathlib import Path
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from vae.runs.sweeps import counted_trials, in_sweep, open_study
+from vae.runs.search import STUDY, attach, open_study
+from vae.runs.sweeps import in_sweep
 
 
 class MedianPruning(Callback):
-    """Stop a member of an Optuna search that is worse than the median of the others at the same epoch.
-
-    The study hears of it as the value that was reached, which is worse than that of half the others.
+    """Stop a run of a search whose metric is worse than the median of the other runs at the same epoch.
 
     Args:
-        metric: what is compared, after each validation.
-        startup: members that are never stopped, from the first.
-        warmup: epochs in which none is stopped.
+        metric: reported to Optuna after each validation.
+        startup: finished trials before the first that may be stopped.
+        warmup: epochs before a run may be stopped.
     """
 
     def __init__(self, metric: str, startup: int = 5, warmup: int = 5) -> None:
@@ -26,14 +25,17 @@ class MedianPruning(Callback):
         self.pruned = False
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not (in_sweep() and trainer.is_global_zero and self.metric in trainer.callback_metrics):
+        run = Path(trainer.default_root_dir)
+        if not (in_sweep() and trainer.is_global_zero and (run.parent / STUDY).exists()):
             return
-        import optuna
+        if self.metric not in trainer.callback_metrics:
+            return
+        from optuna.pruners import MedianPruner
 
-        folder = Path(trainer.default_root_dir)
-        study = open_study(folder.parent)
-        study.pruner = optuna.pruners.MedianPruner(self.startup, self.warmup)
-        trial = optuna.trial.Trial(study, counted_trials(study)[int(folder.name)]._trial_id)
-        trial.report(trainer.callback_metrics[self.metric].item(), trainer.current_epoch)
+        study = open_study(run.parent)
+        study.pruner = MedianPruner(self.startup, self.warmup)
+        trial = attach(study, int(run.name))
+        if trainer.current_epoch not in study.trials[trial.number].intermediate_values:  # resumed
+            trial.report(trainer.callback_metrics[self.metric].item(), trainer.current_epoch)
         if trial.should_prune():
             self.pruned = trainer.should_stop = True
