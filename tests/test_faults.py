@@ -29,7 +29,7 @@ from vae.models.serialization import export, load
 from vae.models.vae import build
 from vae.predict_model import predict
 from vae.runs import records as runs
-from vae.runs.files import UNFINISHED, atomic_write, sweep
+from vae.runs.files import UNFINISHED, atomic_write, remove_stale
 from vae.train_model import train
 from vae.verify_files import check
 
@@ -208,7 +208,7 @@ def test_leftovers_go_and_what_is_being_written_stays():
     Path(f"{UNFINISHED}abc-left.png").write_bytes(b"left")
     Path(".hidden.png").write_bytes(b"a person's")
     with atomic_write("b.png") as temporary:
-        number = child(lambda: sweep(Path()))
+        number = child(lambda: remove_stale(Path()))
         assert ended(number) == 0 and temporary.exists()
         temporary.write_bytes(b"new")
     assert sorted(path.name for path in Path().iterdir()) == [".hidden.png", "b.png", "said"]

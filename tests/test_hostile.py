@@ -21,7 +21,7 @@ import vae
 from tests.conftest import TINY
 from vae.cli.errors import InputError
 from vae.models.serialization import load
-from vae.runs.safe_parsing import BYTES, read_json, read_yaml
+from vae.runs.safe_parsing import MAX_BYTES, read_json, read_yaml
 from vae.runs.stored_options import is_safe
 from vae.runs.sweeps import begin_sweep
 from vae.runs.target_allowlist import known
@@ -179,7 +179,7 @@ LAUGHS = "a: &a [ha, ha]\n" + "".join(
         ("a: ${run_folder:x,y}", "interpolations"),
         ("a: " + "[" * 5000 + "]" * 5000, "in each other"),
         ("a: " + "{a: " * 30 + "1" + "}" * 30, "in each other"),
-        ("a: " + "x" * BYTES, "bytes"),
+        ("a: " + "x" * MAX_BYTES, "bytes"),
         ("a: 0x" + "f" * 9999, "too large"),
         ("a: " + "9" * 9999, "cannot be read"),
         ("a: [1, 2", "cannot be read"),
@@ -507,7 +507,7 @@ def test_a_broken_run_does_not_take_the_others_along(runs, marker, capsys, name,
         ("metrics.csv", "epoch,val/loss\nx,1\n"),
         ("metrics.csv", "epoch,val/loss\ninf,1\n"),
         ("config.yaml", "data: 5"),
-        ("options.yaml", "x" * (BYTES + 1)),
+        ("options.yaml", "x" * (MAX_BYTES + 1)),
         ("figures/samples.png", "<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"),
     ],
     ids=str,

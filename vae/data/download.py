@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from vae.cli.errors import EnvironmentProblem, InputError
-from vae.runs.files import sync
+from vae.runs.files import flush_to_disk
 
 CHUNK = 1 << 18  # bytes
 RATIO = 100  # bytes that one byte of an archive of pictures and landmarks may become …
@@ -81,7 +81,7 @@ def download(url: str, path: Path | str, timeout: float = 30, retries: int = 3, 
         if found != digest.lower():
             part.unlink()
             raise EnvironmentProblem(f"{url}: the server sent another file, its {name} is {found}")
-    sync(part)
+    flush_to_disk(part)
     part.replace(path)
 
 

@@ -27,7 +27,7 @@ from vae.data.landmarks import (
 )
 from vae.data.sources import find_photos
 from vae.data.split import METHODS, choose_splits, copy_splits
-from vae.runs.files import atomic_write, sweep
+from vae.runs.files import atomic_write, remove_stale
 
 
 class SmallFace(InputError):
@@ -78,7 +78,7 @@ def make_dataset(config: DictConfig) -> Path:
     if not config.source and not raw_dir.exists():
         raise InputError(f"data.raw_dir={raw_dir}: no such folder; name the one that holds the photos")
     with store.store_lock(folder):
-        sweep(folder)
+        remove_stale(folder)
         if config.source:
             instantiate(config.source)(raw_dir)
         photos = find_photos(raw_dir)

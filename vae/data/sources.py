@@ -14,7 +14,7 @@ from PIL import Image
 
 from vae.cli.errors import EnvironmentProblem, InputError
 from vae.data.download import download, unpack
-from vae.runs.files import waiting_for
+from vae.runs.files import wait_for_lock
 
 UNREADABLE = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # Pillow names these formats, but cannot decode them alone
 KAGGLE = "kaggle:"
@@ -101,7 +101,7 @@ def download_photos(
         shutil.rmtree(work, ignore_errors=True)  # of a process that was killed when all was there
         return
     work.mkdir(parents=True, exist_ok=True)
-    with waiting_for(raw_dir / ".download.lock", f"{raw_dir}: waiting for another process that fetches it"):
+    with wait_for_lock(raw_dir / ".download.lock", f"{raw_dir}: waiting for another process that fetches it"):
         if find_photos(raw_dir):  # another process was faster
             return
         if photos.exists() and any(photos.iterdir()):

@@ -35,7 +35,7 @@ from omegaconf import OmegaConf
 
 from vae.cli.errors import InputError
 from vae.data.align import SIZE, mirror
-from vae.runs.files import atomic_write, checksum, waiting_for
+from vae.runs.files import atomic_write, checksum, wait_for_lock
 from vae.runs.safe_parsing import parse_yaml
 
 FORMAT = 2  # of the files: another number, and data sets are made again
@@ -214,7 +214,7 @@ class FaceWriter:
 
 def store_lock(folder: Path) -> AbstractContextManager[None]:
     """One process at a time changes a data set; another one says that it waits."""
-    return waiting_for(folder.parent / f".{folder.name}.lock", f"{folder}: waiting for another process that makes it")
+    return wait_for_lock(folder.parent / f".{folder.name}.lock", f"{folder}: waiting for another process that makes it")
 
 
 def choose_split(file: str, val: float, test: float, seed: int) -> str:

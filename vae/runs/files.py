@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and processes that do not get into each other's way."""
+"""Atomic files, locks between processes, and reads that are bounded and never block."""
 
 import errno
 import fcntl
@@ -13,34 +13,34 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-UNFINISHED = ".unfinished-"  # how the names of files begin that are being written
-_swept: set[Path] = set()
+UNFINISHED = ".unfinished-"  # prefix of the temporary files
+_cleaned: set[Path] = set()  # folders whose stale temporary files this process has removed
 
-UMASK = os.umask(0)  # it can be read by setting it alone: here, before there are threads that write files
+UMASK = os.umask(0)  # It can only be read by setting it, so this happens at import, before threads write files.
 os.umask(UMASK)
 
 
 @contextmanager
 def atomic_write(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its place once the block has ended well.
+    """Yield a temporary path that replaces `path` once the block has ended without an error.
 
-    The file is flushed to the disk before the rename, so neither a crash of the program nor of the machine
-    leaves half a file under the final name. If the block raises, the temporary file is removed; what a killed process
-    leaves is removed by the next one that writes into the folder.
+    The file is flushed to the disk before the rename, so neither a crash of the program nor of the machine leaves half a
+    file under the final name. If the block raises, the temporary file is removed. A killed process leaves its temporary
+    file to the next process that writes into the folder, which removes it.
 
     Args:
-        path: the final name; its folder is made if missing. The temporary name keeps the suffix. Write into the file
-            that is there: it is locked, which tells it from one that was left behind.
+        path: the final name; its folder is created if necessary. The temporary name keeps the suffix. Write to the
+            existing temporary file; its lock distinguishes it from stale ones.
 
     Example:
         >>> with atomic_write("figures/samples.png") as temporary:
-        ...     picture.save(temporary)
+        ...     image.save(temporary)
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if (folder := path.parent.absolute()) not in _swept:
-        sweep(folder)
-        _swept.add(folder)
+    if (folder := path.parent.absolute()) not in _cleaned:
+        remove_stale(folder)
+        _cleaned.add(folder)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix=f"-{path.stem[:50]}{path.suffix}")
     temporary = Path(name)
     try:
@@ -48,7 +48,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield temporary
         temporary.chmod(0o666 & ~UMASK)
-        sync(temporary)
+        flush_to_disk(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -57,48 +57,56 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         os.close(handle)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left in a folder, and nothing that a living one writes."""
+def remove_stale(folder: Path) -> None:
+    """Remove the temporary files of killed processes from a folder, but none that a running process writes."""
     for leftover in folder.glob(f"{UNFINISHED}*"):
-        with suppress(OSError), leftover.open("rb") as file:
+        with suppress(OSError), _open_regular(leftover) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             leftover.unlink()
 
 
-def sync(path: Path) -> None:
-    """Have what was written to a file on the disk."""
+def flush_to_disk(path: Path) -> None:
+    """Wait until the content of a file is on the disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
 @contextmanager
-def waiting_for(lock: Path, message: str) -> Iterator[None]:
-    """One process at a time in this block; another one says so by `message`, and waits. Being killed frees the lock."""
+def wait_for_lock(lock: Path, message: str) -> Iterator[None]:
+    """Run a block in one process at a time. A process that has to wait prints `message`; a killed one frees the lock."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     file = FileLock(lock)
     try:
-        held = file.acquire(timeout=0)
+        acquired = file.acquire(timeout=0)
     except Timeout:
         print(message, flush=True)
-        held = file.acquire()
-    with held:
+        acquired = file.acquire()
+    with acquired:
         yield
 
 
 def checksum(data: Any) -> str:
-    """The BLAKE2b digest, 16 bytes in hexadecimal, of anything that holds bytes: what `b2sum -l 128` says of a file."""
+    """Return the BLAKE2b digest of a bytes-like object, 16 bytes in hexadecimal, as `b2sum -l 128` prints it."""
     return blake2b(data, digest_size=16).hexdigest()
 
 
-def read_bytes(path: Path | str, most: int) -> bytes:
-    """What an ordinary file holds.
+def read_bytes(path: Path | str, max_bytes: int) -> bytes:
+    """Read an ordinary file, without waiting for the other end of a pipe.
 
     Raises:
-        OSError: it cannot be read, is a pipe or a device, which might never end, or is longer than `most` bytes.
+        OSError: it cannot be read, is a pipe or a device, or is longer than `max_bytes`.
     """
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
+    with _open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(max_bytes + 1) if size <= max_bytes else b""
+    if max(size, len(data)) > max_bytes:
+        raise OSError(errno.EINVAL, f"{size} bytes are more than the {max_bytes} that are read", str(path))
+    return data
+
+
+def _open_regular(path: Path | str) -> Any:
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
         raise OSError(errno.EINVAL, "not an ordinary file", str(path))
-    if status.st_size > most:
-        raise OSError(errno.EINVAL, f"{status.st_size / 1e6:.0f} MB are too many", str(path))
-    return Path(path).read_bytes()
+    return open(handle, "rb")

@@ -1,4 +1,4 @@
-"""Files that somebody else may have written, read as plain values, with limits: whatever they hold, no code runs."""
+"""Read files that somebody else may have written as plain values, within limits, without running any code."""
 
 import io
 import json
@@ -10,29 +10,29 @@ import yaml
 from omegaconf import OmegaConf
 
 from vae.cli.errors import InputError
+from vae.runs.files import read_bytes
 
-BYTES = 1 << 18  # of a file; ours have some thousands
-DEPTH = 20  # of nodes in nodes
+MAX_BYTES = 1 << 18  # of a file; ours have a few thousand
+MAX_DEPTH = 20  # of nested nodes
 
 Parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; what looks like an interpolation stays text.
+    """Return the mapping in a YAML file; interpolations stay text.
 
     Raises:
-        InputError: it is no plain mapping, or has what we never write: tags, anchors, aliases, more than `BYTES` bytes,
-            nodes deeper than `DEPTH`.
+        InputError: it is no plain mapping, or has what we never write: tags, anchors, aliases, more than `MAX_BYTES`
+            bytes, nodes deeper than `MAX_DEPTH`.
     """
-
     return _read(path, parse_yaml)
 
 
 def parse_yaml(text: str) -> Any:
-    """What YAML text says, within the limits of `read_yaml`.
+    """Return the value of YAML text, within the limits of `read_yaml`.
 
     Raises:
-        ValueError: it is not within them.
+        ValueError: it exceeds them.
     """
     depth = 0
     for event in yaml.parse(text, Parser):
@@ -41,32 +41,28 @@ def parse_yaml(text: str) -> Any:
             raise ValueError(f"anchors and aliases are not read, line {event.start_mark.line + 1}")
         if getattr(event, "tag", None):
             raise ValueError(f"the tag {event.tag} is not read, line {event.start_mark.line + 1}")
-        if depth > DEPTH:
-            raise ValueError(f"more than {DEPTH} nodes in each other, line {event.start_mark.line + 1}")
+        if depth > MAX_DEPTH:
+            raise ValueError(f"more than {MAX_DEPTH} nodes in each other, line {event.start_mark.line + 1}")
     return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+    """Return the object in a JSON file.
 
     Raises:
-        InputError: it holds none, or has more than `BYTES` bytes.
+        InputError: it holds none, has more than `MAX_BYTES` bytes, or nodes deeper than `MAX_DEPTH`.
     """
     return _read(path, json.loads)
 
 
 def read_text(path: Path) -> str:
-    """The text of a file.
+    """Return the text of an ordinary file.
 
     Raises:
-        InputError: it is no text, or has more than `BYTES` bytes.
+        InputError: it is no text, no ordinary file, or has more than `MAX_BYTES` bytes.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read(BYTES + 1)
-        if len(data) > BYTES:
-            raise ValueError(f"it has more than {BYTES} bytes")
-        return data.decode()
+        return read_bytes(path, MAX_BYTES).decode()
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {_line(error)}") from None
 
@@ -74,19 +70,19 @@ def read_text(path: Path) -> str:
 def _read(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     text = read_text(path)
     try:
-        found = parse(text)
-        _check(found)
+        content = parse(text)
+        _check(content)
     except Exception as error:  # parsers raise whatever a broken file leads them to
         raise InputError(f"{path} cannot be read: {_line(error)}") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise InputError(f"{path} cannot be read: it holds no names with values")
-    return found
+    return content
 
 
 def _check(node: Any, depth: int = 0) -> None:
-    if depth > DEPTH:
-        raise ValueError(f"more than {DEPTH} nodes in each other")
-    if isinstance(node, int) and node.bit_length() > 1023:  # neither a float nor text can be made of it
+    if depth > MAX_DEPTH:
+        raise ValueError(f"more than {MAX_DEPTH} nodes in each other")
+    if isinstance(node, int) and node.bit_length() > 1023:  # it fits neither a float nor Python's limit for text
         raise ValueError("a number is too large")
     if isinstance(node, dict | list):
         for inner in node.values() if isinstance(node, dict) else node:
