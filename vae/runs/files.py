@@ -24,8 +24,8 @@ os.umask(UMASK)
 def atomic_write(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path that replaces `path` once the block has ended without an error.
 
-    The file is flushed to the disk before the rename, so neither a crash of the program nor of the machine leaves half a
-    file under the final name. If the block raises, the temporary file is removed. A killed process leaves its temporary
+    The file is flushed to the disk before the rename, so neither a crash of the program nor of the machine leaves half
+    a file under the final name. If the block raises, the temporary file is removed. A killed process leaves its temporary
     file to the next process that writes into the folder, which removes it.
 
     Args:
@@ -73,7 +73,10 @@ def flush_to_disk(path: Path) -> None:
 
 @contextmanager
 def wait_for_lock(lock: Path, message: str) -> Iterator[None]:
-    """Run a block in one process at a time. A process that has to wait prints `message`; a killed one frees the lock."""
+    """Run a block in one process at a time.
+
+    A process that has to wait prints `message`; a killed process frees the lock.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
     file = FileLock(lock)
     try:

@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from vae.cli.errors import EnvironmentProblem, InputError
-from vae.runs.files import atomic_write, sweep
+from vae.runs.files import atomic_write, remove_stale
 from vae.runs.safe_parsing import read_json, read_yaml
 
 OPTIONS, ENVIRONMENT, PACKAGES_FILE, RESULT = "options.yaml", "environment.yaml", "packages.txt", "result.json"
@@ -100,7 +100,7 @@ def begin(config: DictConfig, folder: Path) -> None:
     else:
         for name in (RESULT, STATE):
             (folder / name).unlink(missing_ok=True)
-    sweep(folder / STATE.parent)
+    remove_stale(folder / STATE.parent)
     with atomic_write(folder / OPTIONS) as path:
         path.write_text(OmegaConf.to_yaml(OmegaConf.create(options)))
     with atomic_write(folder / ENVIRONMENT) as path:
