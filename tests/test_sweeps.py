@@ -252,11 +252,8 @@ def test_the_space_of_a_search():
     assert fixed == ["g=7", "h=[3,4]"] and list(space) == list("abcdef")
     assert space["a"].choices == ("1", "2") and space["b"].choices == ("[1,2]", "[3]")
     assert (space["c"].low, space["c"].high, space["c"].log, space["d"].log) == (0, 1, False, True)
-    assert (space["e"].low, space["e"].high) == (1, 9) and (space["f"].low, space["f"].high, space["f"].step) == (
-        1,
-        7,
-        3,
-    )
+    assert (space["e"].low, space["e"].high) == (1, 9)
+    assert (space["f"].low, space["f"].high, space["f"].step) == (1, 7, 3)
     for wrong in ("a=interval(2,1)", "a=tag(log,interval(0,1))"):
         with pytest.raises(InputError, match="no range to search"):
             split_space(parse([wrong]))
@@ -314,7 +311,7 @@ def test_the_best_is_finite():
 
 
 def test_the_record_keeps_what_was_typed():
-    options, folder = begin_sweep(["a=1,2", "hydra.sweep.dir=s", "hydra.launcher.n_jobs=3"])
-    assert options[:2] == ["a=1,2", "hydra.launcher.n_jobs=3"] and f"hydra.sweep.dir={folder}" in options
+    options, folder = begin_sweep(["seed=1,2", "hydra.sweep.dir=s", "hydra.launcher.n_jobs=3"])
+    assert options[:2] == ["seed=1,2", "hydra.launcher.n_jobs=3"] and f"hydra.sweep.dir={folder}" in options
     again, _ = begin_sweep(["hydra.launcher.n_jobs=1", "resume=s"])
-    assert again[0] == "a=1,2" and "hydra.launcher.n_jobs=1" in again
+    assert again[0] == "seed=1,2" and "hydra.launcher.n_jobs=1" in again

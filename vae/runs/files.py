@@ -25,8 +25,8 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path that replaces `path` once the block has ended without an error.
 
     The file is flushed to the disk before the rename, so neither a crash of the program nor of the machine leaves half
-    a file under the final name. If the block raises, the temporary file is removed. A killed process leaves its temporary
-    file to the next process that writes into the folder, which removes it.
+    a file under the final name. If the block raises, the temporary file is removed. What a killed process leaves is
+    removed by the next process that writes into the folder.
 
     Args:
         path: the final name; its folder is created if necessary. The temporary name keeps the suffix. Write to the
