@@ -105,6 +105,7 @@ async function start() {
   let drawing = null;
   let waiting = false;
   function show() {
+    byId("cat").dataset.state = "drawing";
     if (drawing) { waiting = true; return drawing; }
     drawing = (async () => {
       do {
@@ -116,11 +117,13 @@ async function start() {
         byId("cat").dataset.milliseconds = performance.now() - begin;
         if (share === 0) await draw(first, byId("first"));
       } while (waiting);
+      byId("cat").dataset.state = "drawn";
     })().finally(() => { drawing = null; });
     return drawing;
   }
 
   async function choose(seed) {
+    byId("cat").dataset.state = "drawing";
     base = await sample(seed);
     positions = sliders.map((_, k) => coordinate(base, k));
     sliders.forEach((slider, k) => { slider.value = positions[k]; });
@@ -152,8 +155,10 @@ async function start() {
     await fill();
   }
   async function another() {
-    second = await sample(random());
+    const seed = random();
+    second = await sample(seed);
     await draw(second, byId("second"));
+    byId("second").dataset.seed = seed;
     if (Number(byId("share").value) > 0) await show();
   }
 
