@@ -35,7 +35,7 @@ from vae.cli.errors import EnvironmentProblem, InputError
 from vae.data.image_bytes import decode_image
 from vae.models.serialization import export, load_latents
 from vae.models.vae import build
-from vae.runs.records import flat
+from vae.runs.records import flatten
 from vae.runs.safe_parsing import read_json, read_yaml
 from vae.visualization.sweep_summary import write_summary
 
@@ -92,8 +92,8 @@ def encoded(kind: str) -> bytes:
 def targets(folder: Path) -> dict[str, tuple[st.SearchStrategy, Callable]]:
     """Name → what is tried, and with what."""
     files = sound_run(folder / "run")
-    places = list(flat(OmegaConf.to_container(OmegaConf.load(folder / "run" / "config.yaml"))))
-    options = [name for name in flat(OmegaConf.to_container(compose("train"))) if "hydra" not in name]
+    places = list(flatten(OmegaConf.to_container(OmegaConf.load(folder / "run" / "config.yaml"))))
+    options = [name for name in flatten(OmegaConf.to_container(compose("train"))) if "hydra" not in name]
     records = ("options.yaml", "result.json", "environment.yaml", "metrics.json")
     pictures = [encoded(kind) for kind in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")]
 
@@ -130,7 +130,7 @@ def targets(folder: Path) -> dict[str, tuple[st.SearchStrategy, Callable]]:
         (run / change[0]).write_bytes(change[1])
         write_summary([run], folder / "compared")
 
-    result = b'{"status": "finished", "error": "", "measures": {"val/loss": 1.5}, "direction": "minimize"}'
+    result = b'{"status": "finished", "error": "", "metrics": {"val/loss": 1.5}, "direction": "minimize"}'
     yamls = b"seed: 1\ntags: [a, b]\nmodel: {channels: [8, 16], x: 0.5}\ncommand: [a=1]\n"
 
     def change(names: tuple[str, ...], contents: dict[str, bytes]) -> st.SearchStrategy:

@@ -13,8 +13,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from vae.runs.environment import processor, versions
 from vae.runs.files import atomic_write
-from vae.runs.records import processor, versions
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "opencv-python-headless", "scikit-image", "pythae")

@@ -28,10 +28,11 @@ from vae.data.synthetic.drawn import draw_dataset
 from vae.models.serialization import export, load
 from vae.models.vae import build
 from vae.predict_model import predict
-from vae.runs import records as runs
+from vae.runs import run_folder as runs
 from vae.runs.files import UNFINISHED, atomic_write, remove_stale
+from vae.runs.records import read_result
 from vae.train_model import train
-from vae.verify_files import check
+from vae.verify_files import verify
 
 ROOT = Path(__file__).parents[1]
 QUICK = [
@@ -319,14 +320,14 @@ def test_a_flipped_bit_is_found(make, raw, composed, capsys, name, advice):
     Path("run/checkpoints").mkdir()
     torch.save({"a": torch.rand(10_000)}, "run/checkpoints/best.ckpt")
     config = composed("check", "processed_dir=out", "models=.")
-    assert check(config) == []
+    assert verify(config) == []
     places = np.random.default_rng(0).integers(0, os.path.getsize(name), 5)
     if name.endswith(("ckpt", "npy")):  # some bytes of their headers hold nothing
         places = places // 2 + os.path.getsize(name) // 3
     content = Path(name).read_bytes()
     for place in places:
         Path(name).write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
-        findings = check(config)
+        findings = verify(config)
         assert findings and all(advice in finding for finding in findings), (place, findings)
     assert "1 data sets, 1 models and 1 checkpoints" in capsys.readouterr().out
 
@@ -345,7 +346,7 @@ def test_a_file_cut_short_is_found_or_made_again_when_it_is_opened(make, raw, na
 
 def test_nothing_to_check_is_told(composed):
     with pytest.raises(InputError, match="nothing to check"):
-        check(composed("check"))
+        verify(composed("check"))
 
 
 def test_two_at_once_make_one_data_set(make, raw, tmp_path):
@@ -360,7 +361,7 @@ def test_a_run_folder_is_one_trainings(composed, drawn):
     config = composed("train", *TINY, *drawn, *QUICK, "trainer.max_epochs=1", "run_dir=run")
 
     def hold() -> None:
-        with runs.held(config):
+        with runs.lock_run(Path("run")):
             Path("holding").touch()
             time.sleep(60)
 
@@ -372,7 +373,7 @@ def test_a_run_folder_is_one_trainings(composed, drawn):
     os.kill(number, signal.SIGKILL)
     ended(number)
     train(config)
-    assert runs.read_result(Path("run"))["status"] == "finished"
+    assert read_result(Path("run"))["status"] == "finished"
 
 
 def test_a_store_that_is_made_anew_meanwhile_is_not_resized_into_it(make, raw):
@@ -399,7 +400,7 @@ def test_the_clock_may_go_back(make, raw, composed):
     first = Path(runs.run_folder(None, "2026-01-01_00-00-00"))
     assert runs.run_folder(None, "2026-01-01_00-00-00") == str(first)  # the same process asks again
     first.mkdir(parents=True)
-    runs._free.cache_clear()  # another process
+    runs._new_folder.cache_clear()  # another process
     assert runs.run_folder(None, "2026-01-01_00-00-00") == f"{first}_2"
 
 

@@ -431,20 +431,20 @@ def test_every_known_target_is_what_it_says(composed):
     ids=str,
 )
 def test_the_records_of_a_run_from_somebody_else(tmp_path, marker, monkeypatch, composed, place, value, word):
-    from vae.reproduce_run import recorded
+    from vae.reproduce_run import recorded_options
     from vae.runs.records import reproducible_options
 
     monkeypatch.chdir(tmp_path)
     options = OmegaConf.create(reproducible_options(composed("train", *TINY, "run_dir=x")))
     run = tmp_path / "theirs"
     run.mkdir()
-    (run / "result.json").write_text('{"status": "finished", "error": "", "measures": {}}')
+    (run / "result.json").write_text('{"status": "finished", "error": "", "metrics": {}}')
     (run / "options.yaml").write_text(OmegaConf.to_yaml(options))
-    recorded(run)
+    recorded_options(run)
     OmegaConf.update(options, place, value, merge=False, force_add=True)
     (run / "options.yaml").write_text(OmegaConf.to_yaml(options))
     with pytest.raises(InputError) as refusal:
-        recorded(run)
+        recorded_options(run)
     assert word in str(refusal.value) and "options.yaml" in str(refusal.value)
 
 
@@ -455,9 +455,9 @@ BROKEN = [
     ("result.json", "{"),
     ("result.json", "[]"),
     ("result.json", '{"status": 5}'),
-    ("result.json", '{"status": "finished", "error": "", "measures": {}, "direction": [1]}'),
+    ("result.json", '{"status": "finished", "error": "", "metrics": {}, "direction": [1]}'),
     ("result.json", "[" * 100_000),
-    ("result.json", '{"status": "finished", "error": "", "measures": {"a": 1%s}}' % ("0" * 400)),
+    ("result.json", '{"status": "finished", "error": "", "metrics": {"a": 1%s}}' % ("0" * 400)),
     ("metrics.json", '{"psnr": {"a": [1]'),
     ("metrics.json", "\xff"),
     ("environment.yaml", "tags: 5"),
@@ -476,7 +476,7 @@ def runs(tmp_path, files):
         for name, content in files.items():
             (folder / name).write_bytes(content)
         (folder / "options.yaml").write_text(f"seed: {index}")
-        result = {"status": "finished", "error": "", "measures": {"val/loss": index + 1.0}}
+        result = {"status": "finished", "error": "", "metrics": {"val/loss": index + 1.0}}
         (folder / "result.json").write_text(json.dumps(result))
     return sorted((tmp_path / "models").iterdir())
 
@@ -535,7 +535,7 @@ def test_pages_show_names_and_options_as_text(runs):
     (evil / "environment.yaml").write_text(
         yaml.safe_dump({"tags": [SCRIPT], "command": [SCRIPT, f"run_dir={SCRIPT}"], "git_commit": SCRIPT})
     )
-    ending = {"status": SCRIPT, "error": SCRIPT, "measures": {SCRIPT: 1.0}}
+    ending = {"status": SCRIPT, "error": SCRIPT, "metrics": {SCRIPT: 1.0}}
     ending |= {"optimized_metric": SCRIPT, "direction": SCRIPT}
     (evil / "result.json").write_text(json.dumps(ending))
     changed(evil, **{"data.name": SCRIPT, "data.fill": SCRIPT})

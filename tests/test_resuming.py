@@ -139,7 +139,7 @@ def test_a_run_that_is_ended_after_every_step_goes_on(options, composed, whole, 
 def test_a_finished_run_is_left_alone(options, composed, whole, monkeypatch):
     monkeypatch.setattr("vae.train_model.fit", lambda *_: pytest.fail("trained again"))
     measures = train(composed("train", *options, f"resume={whole}"))
-    assert measures == read_result(whole)["measures"] and measures["test/loss"]
+    assert measures == read_result(whole)["metrics"] and measures["test/loss"]
 
 
 def test_other_options_are_refused(options, composed, whole):

@@ -135,7 +135,7 @@ def test_a_search_goes_on_after_it_was_killed(options, sweep, monkeypatch, tmp_p
     study = open_study(Path("sweep"))
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
     assert len({str(trial.params) for trial in study.trials}) == 3
-    best = min(read_result(tmp_path / "sweep" / name)["measures"]["val/bits_per_dim"] for name in "012")
+    best = min(read_result(tmp_path / "sweep" / name)["metrics"]["val/bits_per_dim"] for name in "012")
     assert study.best_value == pytest.approx(best)
 
 

@@ -51,7 +51,7 @@ def export_folder(config: DictConfig, out: Path) -> Path:
     from vae.models.serialization import export, load, load_attribute_directions, load_latents
     from vae.runs.files import atomic_write
     from vae.runs.lookup import find_run
-    from vae.runs.records import OPTIONS
+    from vae.runs.run_folder import OPTIONS
     from vae.runs.safe_parsing import read_text
     from vae.visualization.images import save_grid
     from vae.visualization.model_card import METRICS, card

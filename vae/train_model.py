@@ -25,25 +25,27 @@ def train(config: DictConfig) -> dict[str, float]:
     import time
 
     from vae.cli.errors import InputError
-    from vae.runs import records as runs
+    from vae.runs import records
+    from vae.runs.run_folder import lock_run, validate_folder
 
     if config.init_from:
         inherit_config(config)
     elif config.sharpening:
         raise InputError("sharpening needs a trained model: name it, init_from=models/latest")
-    with runs.held(config) as folder:
-        runs.begin(config, folder)
-        if config.resume and runs.is_complete(result := runs.read_result(folder)):
+    folder = validate_folder(config)
+    with lock_run(folder):
+        records.write_records(config, folder)
+        if config.resume and records.is_complete(result := records.read_result(folder)):
             print(f"The run in {folder} is finished.")
-            return result["measures"]
+            return result["metrics"]
         start = time.monotonic()
         try:
             measures = fit(config, folder)
         except Exception as error:
-            runs.write_result(config, "failed", {}, time.monotonic() - start, f"{type(error).__name__}: {error}")
+            records.write_result(config, "failed", {}, time.monotonic() - start, f"{type(error).__name__}: {error}")
             raise
         status = "pruned" if measures.pop("pruned", False) else "finished"
-        runs.write_result(config, status, measures, time.monotonic() - start)
+        records.write_result(config, status, measures, time.monotonic() - start)
         return measures
 
 
@@ -55,8 +57,8 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
 
     from vae.data.datamodule import FaceDataModule
     from vae.data.preparation import make_dataset
-    from vae.runs import trackers as tracking
-    from vae.runs.records import STATE, name_started
+    from vae.runs import trackers
+    from vae.runs.run_folder import STATE, mark_started
     from vae.training.build import build_trainable, explain_out_of_memory, make_callbacks, precision
 
     quiet()
@@ -89,23 +91,23 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     trainer = instantiate(
         config.trainer,
         callbacks=make_callbacks(config),
-        logger=tracking.make_loggers(config),
+        logger=trackers.make_loggers(config),
         **options,
     )
     checkpoint = config.ckpt_path and checked(Path(config.ckpt_path).expanduser(), model)
     if config.resume and (folder / STATE).exists():
         checkpoint = checked(folder / STATE, model)
     if trainer.is_global_zero and config.latest and not config.trainer.get("fast_dev_run"):
-        name_started(folder)
+        mark_started(folder)
     if not config.trainer.get("fast_dev_run"):
-        tracking.log_run(trainer.loggers, config)
+        trackers.log_run(trainer.loggers, config)
     with explain_out_of_memory(config):
         trainer.fit(model, datamodule, ckpt_path=checkpoint, weights_only=True)
         measures = {name: value.item() for name, value in trainer.callback_metrics.items()}
         measures |= trainer.test(model, datamodule, verbose=False)[0]
         if trainer.is_global_zero:
-            tracking.log_pictures(trainer.loggers, finish(config, model, datamodule), trainer.global_step)
-            tracking.close(trainer.loggers)
+            trackers.log_images(trainer.loggers, finish(config, model, datamodule), trainer.global_step)
+            trackers.close_loggers(trainer.loggers)
     if any(getattr(callback, "pruned", False) for callback in trainer.callbacks):
         measures["pruned"] = True
     return measures
@@ -168,7 +170,7 @@ def finish(config: DictConfig, model, datamodule) -> Path:
     """
     from vae.cli.errors import InputError
     from vae.models.serialization import export
-    from vae.runs.records import LATEST, link
+    from vae.runs.run_folder import LATEST, replace_link
     from vae.visualization.figures import RunFigures, draw
     from vae.visualization.report import draw_and_write
 
@@ -181,7 +183,7 @@ def finish(config: DictConfig, model, datamodule) -> Path:
         names = ("samples", "reconstructions", "interpolation", "curves")
         draw(RunFigures(folder, model, datamodule, figures, samplers=[]), names)
     if config.latest and not config.trainer.get("fast_dev_run"):
-        link(folder, LATEST)
+        replace_link(LATEST, folder)
     page = None
     if config.report:
         try:
@@ -256,10 +258,13 @@ def summarize_sweep(folder: Path) -> None:
 @command("train", after_sweep=summarize_sweep)
 def main(config: DictConfig) -> float | None:
     """Train; a sweep wants the number to optimise back."""
+    from vae.runs.run_folder import require_run
     from vae.runs.sweeps import in_sweep, place_member
 
     if in_sweep():
         place_member(config)
+    else:
+        require_run(config.resume)
     if config.print_config:
         print(OmegaConf.to_yaml(config, resolve=True))
     return train(config).get(config.optimized_metric)

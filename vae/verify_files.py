@@ -1,4 +1,4 @@
-"""make check: whether data sets and runs are still what was written."""
+"""make check: find data sets, models and checkpoints whose files are no longer what was written."""
 
 import zipfile
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from vae.cli.command import command
 from vae.cli.errors import EnvironmentProblem, InputError
 
 
-def check(config: DictConfig) -> list[str]:
+def verify(config: DictConfig) -> list[str]:
     """Print and return a line for each damaged file, with what to do.
 
     Raises:
-        InputError: there is nothing to check.
+        InputError: there is nothing to verify.
     """
-    from vae.data.integrity import check as check_data
+    from vae.data.integrity import check as verify_data
     from vae.data.integrity import find_data_sets
     from vae.models.serialization import MODEL
 
@@ -27,17 +27,17 @@ def check(config: DictConfig) -> list[str]:
     if not data_sets and not runs and not checkpoints:
         raise InputError(f"nothing to check: no data set in {processed_dir}, no run below {models}")
     findings = []
-    for each, paths in ((check_data, data_sets), (_check_run, runs), (_check_checkpoint, checkpoints)):
+    for verify_one, paths in ((verify_data, data_sets), (_verify_run, runs), (_verify_checkpoint, checkpoints)):
         for path in paths:
-            for finding in each(path):
+            for finding in verify_one(path):
                 print(finding, flush=True)
                 findings.append(finding)
-    told = f"{len(data_sets)} data sets, {len(runs)} models and {len(checkpoints)} checkpoints checked"
-    print(f"{told}: {'all are as they were written' if not findings else f'{len(findings)} damaged files'}")
+    checked = f"{len(data_sets)} data sets, {len(runs)} models and {len(checkpoints)} checkpoints checked"
+    print(f"{checked}: {f'{len(findings)} damaged files' if findings else 'all are as they were written'}")
     return findings
 
 
-def _check_run(folder: Path) -> Iterator[str]:
+def _verify_run(folder: Path) -> Iterator[str]:
     from vae.models import serialization
 
     try:
@@ -47,19 +47,22 @@ def _check_run(folder: Path) -> Iterator[str]:
         yield str(error)
 
 
-def _check_checkpoint(path: Path) -> Iterator[str]:
-    try:
-        with zipfile.ZipFile(path) as archive:  # whose members have checksums
-            whole = archive.testzip() is None
-    except (OSError, zipfile.BadZipFile):
-        whole = False
-    if not whole:
-        yield f"{path} is not as it was written: remove it, and do not go on from it"
+def _verify_checkpoint(path: Path) -> Iterator[str]:
+    intact = False
+    if path.is_file():  # a pipe would block
+        try:
+            with zipfile.ZipFile(path) as archive:
+                intact = archive.testzip() is None  # compare the checksums of its members
+        except (OSError, zipfile.BadZipFile):
+            pass
+    if not intact:
+        yield f"{path} is not as it was written: remove it, and do not resume from it"
 
 
 @command("check")
 def main(config: DictConfig) -> None:
-    findings = check(config)
+    """Verify the files; an error when one is damaged."""
+    findings = verify(config)
     if findings:
         raise EnvironmentProblem(f"{len(findings)} damaged files, see above")
 

@@ -6,7 +6,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from vae.cli.locations import CONFIGS
-from vae.runs.records import run_folder
+from vae.runs.run_folder import run_folder
 
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
 

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vae.cli.compose import CONFIGS
 from vae.cli.errors import InputError
-from vae.runs.records import ENVIRONMENT, LOCK, OPTIONS, PACKAGES_FILE, RESULT
+from vae.runs.run_folder import ENVIRONMENT, LOCK, OPTIONS, PACKAGES_FILE, RESULT
 
 LIGHTNING = ("trainer", "callbacks", "logger")  # what is off there is null, and an integer may be a share
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from vae.cli.locations import BOX
 from vae.runs import hub
-from vae.runs.records import LATEST
+from vae.runs.run_folder import LATEST
 
 BOX_NAME = Path("models/cats64")  # what the model in the box is called, in any working directory
 

@@ -1,4 +1,4 @@
-"""What the trackers of `logger=…` are told beside the metrics: options, git commit, versions, pictures."""
+"""Trackers of `logger=…`: make them, log options and images to them, close them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,16 +7,17 @@ from typing import Any
 from omegaconf import DictConfig
 
 from vae.cli.errors import EnvironmentProblem
-from vae.runs.records import environment, flat, reproducible_options
+from vae.runs.environment import describe_environment
+from vae.runs.records import flatten, reproducible_options
 
-PICTURES = ("samples", "reconstructions", "interpolation", "curves")
+FIGURES = ("samples", "reconstructions", "interpolation", "curves")
 
 
 def make_loggers(config: DictConfig) -> list[Any]:
-    """The loggers of `config.logger`.
+    """Return the loggers of `config.logger`.
 
     Raises:
-        EnvironmentProblem: the package of one is not installed.
+        EnvironmentProblem: the package of a tracker is not installed, or Weights & Biases has no key.
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
@@ -29,21 +30,40 @@ def make_loggers(config: DictConfig) -> list[Any]:
             if not isinstance(error, ImportError) and not isinstance(error.__cause__, ImportError):
                 raise
             raise EnvironmentProblem(
-                f"logger={name} needs the package {name}: install it (uv pip install {name}), or take logger=default"
+                f"logger={name} needs the package {name}: install it (uv pip install {name}), or choose logger=default"
             ) from error
+        if name == "wandb":
+            _require_wandb_key(part)
     return loggers
 
 
+def _require_wandb_key(options: DictConfig) -> None:
+    """Refuse to train without a key of Weights & Biases, which it would only ask for after the model is built.
+
+    Raises:
+        EnvironmentProblem: there is no key, and the run is not offline.
+    """
+    import wandb
+
+    if options.get("offline") or wandb.Settings().mode in ("offline", "disabled", "dryrun") or wandb.api.api_key:
+        return
+    raise EnvironmentProblem(
+        "logger=wandb finds no key of Weights & Biases: log in (wandb login), set WANDB_API_KEY, "
+        "or choose logger.wandb.offline=true"
+    )
+
+
 def log_run(loggers: Iterable[Any], config: DictConfig) -> None:
-    """Options, git commit, versions and tags of a run that starts."""
-    told = flat(reproducible_options(config)) | flat({"environment": environment(config)})
+    """Log the options, git commit, versions and tags of a run that starts."""
+    environment = describe_environment(config.get("tags") or [])
+    values = flatten(reproducible_options(config)) | flatten({"environment": environment})
     for logger in loggers:
-        logger.log_hyperparams(told)
+        logger.log_hyperparams(values)
 
 
-def log_pictures(loggers: Iterable[Any], folder: Path, step: int) -> None:
-    """The figures that lie in a folder."""
-    for path in (folder / f"{name}.png" for name in PICTURES):
+def log_images(loggers: Iterable[Any], folder: Path, step: int) -> None:
+    """Log the figures that exist in a folder."""
+    for path in (folder / f"{name}.png" for name in FIGURES):
         if not path.is_file():
             continue
         for logger in loggers:
@@ -52,8 +72,8 @@ def log_pictures(loggers: Iterable[Any], folder: Path, step: int) -> None:
                     import numpy as np
                     from PIL import Image
 
-                    picture = np.asarray(Image.open(path).convert("RGB"))
-                    logger.experiment.add_image(f"figures/{path.stem}", picture, step, dataformats="HWC")
+                    image = np.asarray(Image.open(path).convert("RGB"))
+                    logger.experiment.add_image(f"figures/{path.stem}", image, step, dataformats="HWC")
                 case "WandbLogger":
                     logger.log_image(f"figures/{path.stem}", [str(path)])
                 case "MLFlowLogger":
@@ -62,7 +82,7 @@ def log_pictures(loggers: Iterable[Any], folder: Path, step: int) -> None:
                     logger.experiment.log_image(path.name, path)
 
 
-def close(loggers: Iterable[Any]) -> None:
+def close_loggers(loggers: Iterable[Any]) -> None:
     """End the runs of the trackers, so that another training of this process gets its own."""
     for logger in loggers:
         match type(logger).__name__:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from vae.runs.trackers import log_pictures
+from vae.runs.trackers import log_images
 from vae.training.module import TrainableVAE
 from vae.visualization.figures import RunFigures, draw
 from vae.visualization.images import save_grid
@@ -57,4 +57,4 @@ class Figures(Callback):
             model.sampler.fit(model.codes(trainer.datamodule.images("train", limit=1024)))
             run = Path(trainer.default_root_dir)
             draw(RunFigures(run, model, trainer.datamodule, self.folder, samplers=[]), NAMES)
-            log_pictures(trainer.loggers, self.folder, trainer.global_step)
+            log_images(trainer.loggers, self.folder, trainer.global_step)

@@ -9,7 +9,8 @@ from typing import Any
 
 from vae.cli.errors import InputError
 from vae.cli.locations import BOX
-from vae.runs.records import ENVIRONMENT, FREE, OPTIONS
+from vae.runs.records import NOT_REPRODUCED
+from vae.runs.run_folder import ENVIRONMENT, OPTIONS
 from vae.runs.safe_parsing import read_json, read_yaml
 from vae.visualization.metrics_table import markdown
 from vae.visualization.rendering import render
@@ -76,7 +77,7 @@ def _steps(run: Path, remaining: int = MAX_STEPS) -> list[str]:
         return []
     typed = read_yaml(run / ENVIRONMENT).get("command")
     words = [str(word).lstrip("+") for word in typed] if isinstance(typed, list) else []
-    words = [word for word in words if word.partition("=")[0].split(".")[0] not in (*FREE, "hydra")]
+    words = [word for word in words if word.partition("=")[0].split(".")[0] not in (*NOT_REPRODUCED, "hydra")]
     options = read_yaml(run / OPTIONS) if (run / OPTIONS).is_file() else {}
     before = options.get("init_from")
     first = _steps(Path(before).expanduser(), remaining - 1) if isinstance(before, str) else []

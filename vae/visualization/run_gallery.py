@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vae.cli.errors import InputError
+from vae.runs.records import read_result
 from vae.runs.safe_parsing import read_json
 from vae.visualization.metrics_table import flatten_metrics
 
@@ -33,8 +34,15 @@ def read_run(folder: Path | str) -> Run:
     figures = {path.name: path for path in sorted((folder / "figures").glob("*.png"))}
     first = [figures.pop(name) for name in FIRST_FIGURES if name in figures]
     metrics = flatten_metrics(_read(folder / "metrics.json"))
-    metrics = metrics or flatten_metrics(_read(folder / "result.json").get("measures"))
+    metrics = metrics or flatten_metrics(_result(folder).get("metrics"))
     return Run(folder, [*first, *figures.values()], metrics)
+
+
+def _result(folder: Path) -> dict:
+    try:
+        return read_result(folder) or {}
+    except InputError:
+        return {}
 
 
 def _read(path: Path) -> dict:

@@ -15,7 +15,8 @@ from PIL import Image
 from vae.cli.errors import InputError
 from vae.data.image_bytes import decode_image
 from vae.runs.files import atomic_write, read_bytes
-from vae.runs.records import ENVIRONMENT, OPTIONS, flat, read_result
+from vae.runs.records import flatten, read_result
+from vae.runs.run_folder import ENVIRONMENT, OPTIONS
 from vae.runs.safe_parsing import read_json, read_yaml
 from vae.visualization.metrics_table import describe, flatten_metrics
 from vae.visualization.option_chart import draw_option_chart, format_value
@@ -94,18 +95,18 @@ def read_record(run: Path) -> Record:
     def read(name: str, reader: Any = read_yaml) -> dict[str, Any]:
         return reader(run / name) if (run / name).exists() else {}
 
-    result = read_result(run) or {"status": "unfinished", "error": "", "measures": {}}
+    result = read_result(run) or {"status": "unfinished", "error": "", "metrics": {}}
     hydra, environment = read(".hydra/hydra.yaml"), read(ENVIRONMENT)
     try:
         choices = hydra["hydra"]["runtime"]["choices"] if hydra else {}
         tasks = hydra["hydra"]["overrides"]["task"] if hydra else []
         names = [task.split("=", 1)[0].lstrip("+~") for task in tasks]
         tags = [str(tag) for tag in environment.get("tags") or []]
-        options = {str(name): value for name, value in flat(read(OPTIONS)).items()}
+        options = {str(name): value for name, value in flatten(read(OPTIONS)).items()}
         choices = {str(name): value for name, value in choices.items()}
     except (KeyError, TypeError, AttributeError):
         raise InputError(f"{run} has records that no training writes") from None
-    metrics = flatten_metrics(result["measures"]) | flatten_metrics(read("metrics.json", read_json))
+    metrics = flatten_metrics(result["metrics"]) | flatten_metrics(read("metrics.json", read_json))
     return Record(run, result, metrics, options, choices, names, tags)
 
 
