@@ -9,6 +9,7 @@ from vae.cli.locations import CONFIGS
 from vae.runs.run_folder import run_folder
 
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
+OmegaConf.register_new_resolver("name_of_repo", lambda repo: re.sub(r"[^\w.-]+", "--", repo).strip("-."), replace=True)
 
 
 def compose(config_name: str, *options: str) -> DictConfig:
