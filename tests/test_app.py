@@ -1,5 +1,6 @@
 """The web page: what it draws, and each tab used once in a real browser."""
 
+import contextlib
 import io
 import os
 import shutil
@@ -57,11 +58,15 @@ def run(tmp_path_factory, composed, drawn):
 
 
 @pytest.fixture(scope="module")
-def studio(run):
-    from vae.app.server import samplers
-    from vae.app.session import Studio
+def catalog(run):
+    from vae.app.catalog import Catalog
 
-    return Studio(run, samplers())
+    return Catalog(run, run.parent.parent)
+
+
+@pytest.fixture(scope="module")
+def session(catalog):
+    return catalog.session()
 
 
 @pytest.fixture(scope="module")
@@ -72,85 +77,85 @@ def photo():
     return np.asarray(draw(sample_traits(np.random.default_rng(3)))[0])
 
 
-def test_the_same_seed_gives_the_same_cats(studio):
-    assert torch.equal(studio.cats(3, 5), studio.cats(3, 5))
-    assert not torch.equal(studio.cats(3, 5), studio.cats(3, 6))
-    assert studio.cats(3, 5, sampler="prior").shape == (3, 3, 16, 16)
-    assert studio.samplers[0] == "gmm" and {"prior", "gmm"} <= set(studio.samplers)
+def test_the_same_seed_gives_the_same_cats(session):
+    assert torch.equal(session.cats(3, 5), session.cats(3, 5))
+    assert not torch.equal(session.cats(3, 5), session.cats(3, 6))
+    assert session.cats(3, 5, sampler="prior").shape == (3, 3, 16, 16)
+    assert session.samplers[0] == "gmm" and {"prior", "gmm"} <= set(session.samplers)
 
 
 @pytest.mark.parametrize(
     "options",
     [{"count": 0}, {"count": 101}, {"seed": -1}, {"temperature": -1}, {"temperature": 9}, {"sampler": "dice"}],
 )
-def test_options_out_of_range(studio, options):
+def test_options_out_of_range(session, options):
     with pytest.raises(InputError):
-        studio.cats(**{"count": 1, "seed": 0} | options)
+        session.cats(**{"count": 1, "seed": 0} | options)
 
 
-def test_the_sliders_start_at_the_cat_of_the_seed(studio):
-    positions = studio.slider_positions(3)
-    assert torch.allclose(studio.slider_cat(3, positions), studio.cats(1, 3), atol=1e-4)
-    moved = studio.slider_cat(3, [positions[0] + 2, *positions[1:]])
-    assert not torch.allclose(moved, studio.cats(1, 3), atol=1e-4)
+def test_the_sliders_start_at_the_cat_of_the_seed(session):
+    positions = session.slider_positions(3)
+    assert torch.allclose(session.slider_cat(3, positions), session.cats(1, 3), atol=1e-4)
+    moved = session.slider_cat(3, [positions[0] + 2, *positions[1:]])
+    assert not torch.allclose(moved, session.cats(1, 3), atol=1e-4)
 
 
-def test_a_morph_begins_and_ends_at_its_cats(studio):
-    start, end = studio.latents(2, 1).split(1)
-    way = studio.way(start, end)
+def test_a_morph_begins_and_ends_at_its_cats(session):
+    start, end = session.latents(2, 1).split(1)
+    way = session.morph_frames(start, end)
     for share, place in ((0, 0), (1, -1), (-5, 0), (7, -1)):
-        assert torch.allclose(studio.morph(start, end, share), way[place][None], atol=1e-5)
-    assert torch.allclose(way[[0, -1]], studio.model.decode(torch.cat([start, end])), atol=1e-4)
+        assert torch.allclose(session.morph(start, end, share), way[place][None], atol=1e-5)
+    assert torch.allclose(way[[0, -1]], session.model.decode(torch.cat([start, end])), atol=1e-4)
 
 
-def test_a_training_picture_is_its_own_neighbour(studio):
-    faces, mirrored, rows = studio.training_faces
-    near = studio.nearest_codes(studio.codes[2:3])
+def test_a_training_picture_is_its_own_neighbour(session):
+    faces, mirrored, rows = session.training_faces
+    near = session.nearest_latents(session.training_latents[2:3])
     assert near.distances[0] == 0 and near.distances == sorted(near.distances)
     from vae.data.datamodule import to_images
 
     same = to_images(torch.from_numpy(faces[rows[2:3]]))
-    assert torch.equal(near.pictures[:1], same)
-    assert studio.nearest_pictures(same).distances[0] == 0
-    turned = studio.nearest_codes(studio.codes[len(rows) : len(rows) + 1])
-    assert torch.equal(turned.pictures[0], to_images(torch.from_numpy(mirrored[rows[:1]]))[0])
+    assert torch.equal(near.images[:1], same)
+    assert session.nearest_pixels(same).distances[0] == 0
+    turned = session.nearest_latents(session.training_latents[len(rows) : len(rows) + 1])
+    assert torch.equal(turned.images[0], to_images(torch.from_numpy(mirrored[rows[:1]]))[0])
 
 
-def test_without_the_data_neighbours_are_drawn_from_their_codes(studio, run):
-    from vae.app.session import Studio
+def test_without_the_data_neighbours_are_drawn_from_their_codes(session, run):
+    from vae.app.session import Session
 
-    alone = Studio(run)
+    alone = Session(run)
     alone.model.config.data.processed_dir = "nowhere"
-    assert alone.nearest_pictures(torch.zeros(1, 3, 16, 16)) is None
-    near = alone.nearest_codes(alone.codes[:1]).pictures
-    assert torch.allclose(near[:1], alone.model.decode(alone.codes[:1]), atol=1e-5)
+    assert alone.nearest_pixels(torch.zeros(1, 3, 16, 16)) is None
+    near = alone.nearest_latents(alone.training_latents[:1]).images
+    assert torch.allclose(near[:1], alone.model.decode(alone.training_latents[:1]), atol=1e-5)
 
 
-def test_a_photo_without_a_face_is_taken_from_its_middle(studio):
-    from vae.app.html import through_the_model
+def test_a_photo_without_a_face_is_taken_from_its_middle(session):
+    from vae.app.html import photo_page
 
     blank = np.full((60, 90, 3), 128, np.uint8)
-    assert studio.face(blank).landmarks is None and studio.face(blank).x.shape == (1, 3, 16, 16)
-    assert "No cat&#x27;s face was found" in through_the_model(studio, blank)
+    assert session.face(blank).landmarks is None and session.face(blank).x.shape == (1, 3, 16, 16)
+    assert "No cat&#x27;s face was found" in photo_page(session, blank)
 
 
-def test_runs_side_by_side(run):
-    from vae.app.html import side_by_side
+def test_runs_compare_runs(run):
+    from vae.app.html import compare_runs
     from vae.visualization.run_gallery import find_runs, read_run
 
     models = run.parent.parent
     assert set(find_runs(models)) == {run, run.with_name("second")}
     assert read_run(run).metrics == {"psnr": 12.5, "samplers.gmm.coverage": 0.75}
     assert [sheet.name for sheet in read_run(run).figures] == ["samples.png"]
-    assert side_by_side({"a<b": run}).count("12.5") == 1 and "a<b" not in side_by_side({"a<b": run})
+    assert compare_runs({"a<b": run}).count("12.5") == 1 and "a<b" not in compare_runs({"a<b": run})
 
 
-@pytest.mark.parametrize(("option", "word"), [("run=nowhere", "nowhere"), ("port=99999", "port"), ("port=0", "port")])
-def test_mistakes(composed, option, word):
+@pytest.mark.parametrize(("run", "port", "word"), [("nowhere", 7860, "nowhere"), ("", 99999, "port"), ("", 0, "port")])
+def test_mistakes(run, port, word):
     from vae.app.server import serve
 
     with pytest.raises(InputError, match=word):
-        serve(composed("app", option))
+        serve(Path(run), Path("models"), "127.0.0.1", port)
 
 
 def test_a_port_that_is_taken():
@@ -161,14 +166,14 @@ def test_a_port_that_is_taken():
 
 
 @pytest.fixture(scope="module")
-def address(studio, run, tmp_path_factory):
+def address(catalog, tmp_path_factory):
     """The page, served by a thread."""
     import uvicorn
 
     from vae.app.server import listening, web
 
     os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("uploads"))
-    server = uvicorn.Server(uvicorn.Config(web(studio, run.parent.parent), log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(web(catalog), log_level="error"))
     sock = listening("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()
@@ -250,7 +255,7 @@ def test_every_tab_in_a_browser(browser, address, photo, tmp_path):
 
     page.get_by_role("tab", name="New cats").click()
     page.wait_for_selector("#new-cats img")
-    assert page.locator("#new-cats img").count() == 24
+    assert page.locator("#new-cats img").count() == 64
     before = picture("#new-cats")
     page.click("#draw")
     changes("#new-cats", before)
@@ -261,7 +266,7 @@ def test_every_tab_in_a_browser(browser, address, photo, tmp_path):
     page.get_by_role("tab", name="Morph").click()
     page.wait_for_selector("#morph-loop img")
     before = picture("#morph-between")
-    page.locator("#morph-share input[type=range]").focus()
+    page.locator("#morph-fraction input[type=range]").focus()
     page.keyboard.press("Home")
     changes("#morph-between", before)
     before = picture("#morph-second"), picture("#morph-loop")
@@ -284,13 +289,117 @@ def test_every_tab_in_a_browser(browser, address, photo, tmp_path):
     page.locator("#choose-runs input").click()
     page.get_by_role("option", name="second").click()
     page.wait_for_function("document.querySelectorAll('#runs section').length == 2")
-    assert page.locator("#runs .measures td").all_inner_texts() == ["12.5", "12.5", "0.75", "0.75"]
+    rows = page.locator("#runs .metrics tr").all_inner_texts()
+    assert rows == ["\truns/first\truns/second", "PSNR, dB ↑\t12.50\t12.50"]
 
     assert said == []
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
     left = sum(file.stat().st_size for file in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if file.is_file())
     assert left == 0  # nothing of what was uploaded is kept
     page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_can_be_read(browser, address, scheme):
+    """The contrast of text is 4.5:1 or more (WCAG 2.2, 1.4.3), on every tab."""
+    from playwright.sync_api import TimeoutError
+
+    contrast = (Path(__file__).parent / "contrast.js").read_text()
+    page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme=scheme)
+    page.set_default_timeout(180_000)
+    page.goto(address)
+    places = ["#new-cats img", "#slider-cat img", "#morph-loop img", "#my-cat .notice", "#runs .metrics"]
+    for tab, place in zip(("New cats", "Slider cat", "Morph", "My cat", "Runs"), places, strict=True):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_selector(place)
+        with contextlib.suppress(TimeoutError):  # Text that fades in is unreadable for a moment.
+            page.wait_for_function(f"Object.keys(({contrast})(4.5)).length == 0", timeout=10_000)
+        assert page.evaluate(contrast, 4.5) == {}, tab
+    page.close()
+
+
+def test_a_phone(browser, address):
+    """The cat stays in sight while the sliders move, cats come before controls, a morph's cats stand side by side."""
+    page = browser.new_page(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    page.set_default_timeout(180_000)
+
+    def box(place: str) -> dict:
+        return page.locator(place).first.bounding_box()
+
+    page.goto(address + "?cat=5")
+    page.wait_for_selector("#slider-cat img")
+    page.locator("#direction-4 input[type=range]").scroll_into_view_if_needed()
+    page.evaluate("scrollBy(0, 400)")
+    cat, slider = box("#slider-cat img"), box("#direction-4")
+    assert cat["y"] >= 0 and cat["y"] + cat["height"] < 422 and slider["y"] < 844
+    page.evaluate("scrollTo(0, 0)")
+    page.get_by_role("tab", name="New cats").click()
+    page.wait_for_selector("#new-cats img")
+    assert box("#new-cats img")["y"] < box("#draw")["y"] and box("#new-cats img")["y"] < 600
+    page.get_by_role("tab", name="Morph").click()
+    page.wait_for_selector("#morph-loop img")
+    first, second = box("#morph-first img"), box("#morph-second img")
+    assert first["y"] == second["y"] and first["x"] + first["width"] <= second["x"] and first["y"] < 600
+    assert box("#morph-between img")["y"] < box("#morph-sample-first")["y"]
+    page.get_by_role("tab", name="Runs").click()
+    page.wait_for_selector("#runs .metrics")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390  # A wide table scrolls inside itself.
+    page.close()
+
+
+def test_numbers_out_of_range_and_another_model(browser, address, capsys):
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(180_000)
+    page.goto(address)
+    page.wait_for_selector("#new-cats img")
+    for typed, shown in (("-5", "0"), ("1e300", str(2**53)), ("", "0")):
+        page.fill("#seed input", typed)
+        page.press("#seed input", "Enter")
+        page.wait_for_function("shown => document.querySelector('#seed input').value == shown", arg=shown)
+    page.fill("#count input[type=number]", "100000")
+    page.press("#count input[type=number]", "Enter")
+    page.locator("#count input[type=number]").blur()
+    page.wait_for_function("document.querySelectorAll('#new-cats img').length == 100")
+    page.locator("#model input").click()
+    page.get_by_role("option", name="second").click()
+    page.wait_for_selector("#new-cats a[href*='runs%2Fsecond']")
+    assert page.locator(".notice.error").count() == 0
+    page.close()
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_page_draws_the_cats_of_make_predict(session, run, composed, tmp_path):
+    from vae.predict_model import predict
+
+    config = composed("predict", f"run={run}", f"out={tmp_path}", "num_images=5", "seed=3", "grid=false")
+    files = predict(config)
+    from vae.visualization.images import to_uint8
+
+    for path, levels in zip(files, to_uint8(session.cats(5, 3, config.temperature)), strict=True):
+        assert (np.asarray(Image.open(path)) == levels).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(3, 3), (-1, 0), (99, 10), (float("nan"), 5), (float("inf"), 5), (None, 5), ("cat", 5), ([1], 5), ("4", 4)],
+)
+def test_numbers_are_clamped(value, expected):
+    import gradio as gr
+
+    from vae.app.limits import clamp, clamp_inputs
+
+    clamp_inputs()
+    assert clamp(value, 0, 10, 5) == expected
+    assert gr.Number(5, precision=0, minimum=0, maximum=10, render=False).preprocess(value) == expected
+    assert gr.Slider(0, 10, 5, render=False).preprocess(value) == expected
+
+
+def test_models_on_the_page(catalog, run):
+    assert list(catalog.folders()) == ["runs/first", "runs/second"] and catalog.default == "runs/first"
+    assert catalog.session("runs/second").run == run.with_name("second") and catalog.session() is catalog.session("")
+    for name in ("runs/third", "../first", "/etc"):
+        with pytest.raises(InputError, match="no model"):
+            catalog.session(name)
 
 
 HTML = b"<html><script>alert(1)</script></html>"
@@ -325,7 +434,7 @@ def test_no_way_to_a_file(address, run):
             Path(path).unlink()
 
 
-def test_fifty_uploads_at_once(address, photo, studio):
+def test_fifty_uploads_at_once(address, photo, session):
     """All are received, few at a time; each is read or refused in a line, and then gone."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -362,14 +471,14 @@ def test_too_much_is_sent_away(address, monkeypatch):
 
     left = Path(os.environ["GRADIO_TEMP_DIR"]) / "left"
     left.write_bytes(b"12")
-    monkeypatch.setattr(app, "ROOM", 1)
+    monkeypatch.setattr(app, "MAX_UPLOAD_BYTES", 1)
     with httpx.Client(base_url=address, trust_env=False) as client:
         assert client.post("gradio_api/upload", files={"files": ("a.jpg", b"1")}).status_code == 503
     left.unlink()
 
 
 @pytest.mark.parametrize(("host", "warns"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)])
-def test_who_may_open_the_page(run, composed, monkeypatch, capsys, host, warns):
+def test_who_may_open_the_page(run, monkeypatch, capsys, host, warns):
     import httpx
     import uvicorn
 
@@ -391,7 +500,7 @@ def test_who_may_open_the_page(run, composed, monkeypatch, capsys, host, warns):
     monkeypatch.setattr(uvicorn.Server, "run", ask)
     with listening("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
-    serve(composed("app", f"run={run}", f"host={host}", f"port={port}", f"models={run.parent}"))
+    serve(run, run.parent, host, port)
     said = capsys.readouterr()
     assert ("warning: host=0.0.0.0" in said.err) == warns and f":{port}" in said.out
     assert answers == {"127.0.0.1": 404, "evil.example": 404 if warns else 400}

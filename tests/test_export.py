@@ -228,7 +228,7 @@ def lit(tmp_path_factory, composed) -> Path:
 
 
 def test_light_and_dark_get_a_name(lit, exported, capsys):
-    from vae.app.session import Studio
+    from vae.app.session import Session
     from vae.data.attributes import of_pictures
     from vae.models.directions import load_directions
     from vae.visualization.images import to_uint8
@@ -242,7 +242,7 @@ def test_light_and_dark_get_a_name(lit, exported, capsys):
     positions[:, place] = torch.linspace(-2, 2, 7)
     light = of_pictures(to_uint8(load(box).decode(directions.latents(positions))))["light"]
     assert (np.diff(light) > 0).all() and light[-1] - light[0] > 0.1
-    assert Studio(box).directions.names == directions.names
+    assert Session(box).directions.names == directions.names
     assert "darker – lighter (R² " in (box / "README.md").read_text()
     assert check(box) == []
     again = exported(f"run={box}", "out=again")  # the data is not at hand: the names stay
@@ -265,14 +265,14 @@ def test_light_and_dark_get_a_name(lit, exported, capsys):
     ids=str,
 )
 def test_hostile_directions_are_refused(lit, exported, place, value):
-    from vae.app.session import Studio
+    from vae.app.session import Session
 
     box = exported(f"run={lit}", "max_directions=1")
     config = OmegaConf.load(box / "config.yaml")
     OmegaConf.update(config, place, value, merge=False)
     (box / "config.yaml").write_text(OmegaConf.to_yaml(config))
     with pytest.raises(InputError) as refusal:
-        Studio(box).directions  # noqa: B018
+        Session(box).directions  # noqa: B018
     assert "\n" not in str(refusal.value) and "config.yaml" in str(refusal.value)
 
 

@@ -483,7 +483,7 @@ def runs(tmp_path, files):
 
 @pytest.mark.parametrize(("name", "text"), BROKEN, ids=lambda value: value[:50])
 def test_a_broken_run_does_not_take_the_others_along(runs, marker, capsys, name, text):
-    from vae.app.html import side_by_side
+    from vae.app.html import compare_runs
     from vae.visualization.run_gallery import find_runs
     from vae.visualization.sweep_summary import write_summary
 
@@ -493,7 +493,7 @@ def test_a_broken_run_does_not_take_the_others_along(runs, marker, capsys, name,
     page = write_summary(runs, runs[0].parent).read_text()
     said = capsys.readouterr().err.splitlines()
     assert "<h1>2 runs</h1>" in page and len(said) == 1 and said[0].startswith("2 is left out: ")
-    shown = side_by_side({folder.name: folder for folder in find_runs(runs[0].parent)})
+    shown = compare_runs({folder.name: folder for folder in find_runs(runs[0].parent)})
     assert shown.count("<section>") == 3 and ">1<" in shown and ">2<" in shown
 
 
@@ -526,7 +526,7 @@ SCRIPT = "<script>alert(1)</script>"
 
 
 def test_pages_show_names_and_options_as_text(runs):
-    from vae.app.html import side_by_side
+    from vae.app.html import compare_runs
     from vae.visualization.report import write_report
     from vae.visualization.sweep_summary import write_summary
 
@@ -539,7 +539,7 @@ def test_pages_show_names_and_options_as_text(runs):
     ending |= {"optimized_metric": SCRIPT, "direction": SCRIPT}
     (evil / "result.json").write_text(json.dumps(ending))
     changed(evil, **{"data.name": SCRIPT, "data.fill": SCRIPT})
-    pages = [write_summary([evil, *runs[1:]], evil.parent).read_text(), side_by_side({SCRIPT: evil})]
+    pages = [write_summary([evil, *runs[1:]], evil.parent).read_text(), compare_runs({SCRIPT: evil})]
     pages.append(write_report(evil).read_text())
     (evil / "metrics.json").write_text(json.dumps({"sampler": SCRIPT, "psnr": 1.0, "notes": [SCRIPT]}))
     pages.append(write_report(evil).read_text())
@@ -547,7 +547,7 @@ def test_pages_show_names_and_options_as_text(runs):
 
 
 def test_figures_that_are_none_are_not_shown(runs, tmp_path):
-    from vae.app.html import side_by_side
+    from vae.app.html import compare_runs
     from vae.visualization.sweep_summary import write_summary
 
     secret = tmp_path / "secret"
@@ -562,7 +562,7 @@ def test_figures_that_are_none_are_not_shown(runs, tmp_path):
         else:
             Image.new("RGB", (40, 40)).save(sheet)
     page = write_summary(runs, tmp_path).read_text()
-    shown = side_by_side({run.name: run for run in runs})
+    shown = compare_runs({run.name: run for run in runs})
     assert page.count('alt="new cats of run') == 1 and shown.count("<img") == 1
 
 

@@ -1,4 +1,4 @@
-"""make figures: all figures of a run, or `only` some."""
+"""make figures: draw the figures of a run."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""make report: a run on one page."""
+"""make report: write the report of a run."""
 
 from pathlib import Path
 

@@ -1,12 +1,12 @@
-"""What the web page shows, as tensors: new cats, slider cats, morphs, and a photo through the eyes of the model."""
+"""What the web page draws, as tensors: new cats, slider cats, morphs, and photos seen by the model."""
 
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
 from vae.cli.errors import InputError
@@ -15,164 +15,163 @@ from vae.data.datamodule import to_images
 from vae.data.detect import detect, place
 from vae.data.store import FaceStore
 from vae.models.directions import Directions, find_directions
+from vae.models.sampler_choices import choose_samplers
 from vae.models.serialization import load, load_attribute_directions, load_latents
 from vae.models.vae import VAE, interpolate_latents
 
-MOST_CATS = 100  # on a sheet
-SLIDERS = 8
-FRAMES = 16  # from one end of a morph to the other
+MAX_CATS = 100  # on a sheet
+MAX_SLIDERS = 8
+MAX_TEMPERATURE = 3
+MORPH_FRAMES = 16  # from one cat of a morph to the other, both included
+NUM_NEIGHBOURS = 6
+COMPARED_AT_ONCE = 512  # training images
 
 
 class Face(NamedTuple):
-    """A photo and the face in it."""
+    """The face in a photo."""
 
     x: Tensor  # (1, 3, S, S) in [-1, 1]
-    landmarks: np.ndarray | None  # (3, 2), left eye, right eye, mouth in the photo; None: the middle was taken
+    landmarks: np.ndarray | None  # (3, 2): left eye, right eye and mouth in the photo; None if no face was found
 
 
 class Neighbours(NamedTuple):
-    """The nearest cats of the training set, nearest first."""
+    """The nearest training images, nearest first."""
 
-    pictures: Tensor  # (K, 3, S, S) in [-1, 1]
+    images: Tensor  # (K, 3, S, S) in [-1, 1]
     distances: list[float]
 
 
-class Studio:
-    """A run, ready to draw.
+class Session:
+    """A trained model, loaded to draw with.
 
     Args:
-        run: its folder.
-        samplers: name → configuration of the samplers to choose from, besides the run's own.
+        run: the folder of the run.
 
     Raises:
-        InputError: there is no such run, or it is not whole.
+        InputError: there is no such run, or it is incomplete.
+
+    Example:
+        >>> cats = Session("models/cats64").cats(4, seed=7)  # (4, 3, 64, 64) in [-1, 1]
     """
 
-    def __init__(self, run: Path | str, samplers: dict[str, DictConfig] | None = None) -> None:
+    def __init__(self, run: Path | str) -> None:
         self.run = Path(run).expanduser()
         self.model = load(self.run)
-        self.codes = load_latents(self.run)
+        self.training_latents = load_latents(self.run)
         self.size: int = self.model.config.data.image_size
-        self._samplers = samplers or {}
-        self._models: dict[str, VAE] = {}
-        own = [name for name, sampler in self._samplers.items() if sampler == self.model.config.sampler]
-        self.own_sampler = own[0] if own else "the run's own"
+        self.own_sampler, self._other_samplers = choose_samplers(self.model.config.sampler)
+        self._models: dict[str, VAE] = {self.own_sampler: self.model}
 
     @property
     def samplers(self) -> list[str]:
-        """The names to choose from, the run's own first."""
-        return [self.own_sampler, *(name for name in self._samplers if name != self.own_sampler)]
+        """Return the names of the samplers to choose from, the run's own first."""
+        return [self.own_sampler, *self._other_samplers]
 
     def latents(self, count: int, seed: int, temperature: float = 1.0, sampler: str | None = None) -> Tensor:
-        """The latents of new cats, `(count, *latent)`.
+        """Return the latents of new cats, `(count, *latent)`: those of `make predict` with the same options.
 
         Raises:
             InputError: an option is out of its range, or the sampler cannot be fitted to this run.
         """
-        if not 1 <= count <= MOST_CATS:
-            raise InputError(f"a sheet takes 1 to {MOST_CATS} cats, not {count}")
+        if not 1 <= count <= MAX_CATS:
+            raise InputError(f"a sheet holds 1 to {MAX_CATS} cats, not {count}")
         if not 0 <= seed < 2**63:
-            raise InputError(f"a seed is a whole number from 0, not {seed}")
-        if not 0 <= temperature <= 3:
-            raise InputError(f"the temperature goes from 0 to 3, not {temperature}")
-        return self._with(sampler or self.own_sampler).sample_latents(count, seed, temperature)
+            raise InputError(f"a seed is an integer from 0, not {seed}")
+        if not 0 <= temperature <= MAX_TEMPERATURE:
+            raise InputError(f"the temperature is between 0 and {MAX_TEMPERATURE}, not {temperature}")
+        return self._with_sampler(sampler or self.own_sampler).sample_latents(count, seed, temperature)
 
     def cats(self, count: int, seed: int, temperature: float = 1.0, sampler: str | None = None) -> Tensor:
-        """New cats, `(count, 3, S, S)` in [-1, 1]; the same seed gives the same ones."""
+        """Return new cats, `(count, 3, S, S)` in [-1, 1]; the same seed gives the same cats."""
         return self.model.decode(self.latents(count, seed, temperature, sampler))
 
-    def _with(self, sampler: str) -> VAE:
-        if sampler == self.own_sampler:
-            return self.model
-        if sampler not in self._samplers:
-            raise InputError(f"there is no sampler {sampler!r}: choose one of {', '.join(self.samplers)}")
-        if sampler not in self._models:
-            self._models[sampler] = load(self.run, sampler=self._samplers[sampler])
-        return self._models[sampler]
+    def _with_sampler(self, name: str) -> VAE:
+        if name not in self.samplers:
+            raise InputError(f"there is no sampler {name!r}: choose one of {', '.join(self.samplers)}")
+        if name not in self._models:
+            self._models[name] = load(self.run, sampler=self._other_samplers[name])
+        return self._models[name]
 
     @cached_property
     def directions(self) -> Directions:
-        """The directions of the codes, one a slider: those with a name first, then the strongest."""
-        return find_directions(self.codes, SLIDERS, load_attribute_directions(self.run))
+        """Return the directions of the sliders: named ones first, then the strongest principal ones."""
+        return find_directions(self.training_latents, MAX_SLIDERS, load_attribute_directions(self.run))
 
-    def slider_positions(self, seed: int, temperature: float = 1.0) -> list[float]:
-        """Where the cat of a seed lies along the sliders, in standard deviations."""
-        return self.directions.coordinates(self.latents(1, seed, temperature))[0].tolist()
+    def slider_positions(self, seed: int) -> list[float]:
+        """Return the coordinates of the cat of a seed along the sliders, in standard deviations."""
+        return self.directions.coordinates(self.latents(1, seed))[0].tolist()
 
     def slider_cat(self, seed: int, positions: list[float]) -> Tensor:
-        """The cat of a seed after the sliders have been moved to `positions`: `(1, 3, S, S)` in [-1, 1]."""
+        """Return the cat of a seed with the sliders at `positions`, `(1, 3, S, S)` in [-1, 1]."""
         coordinates = torch.tensor([positions], dtype=torch.float32)
         return self.model.decode(self.directions.latents(coordinates, around=self.latents(1, seed)))
 
-    def morph(self, start: Tensor, end: Tensor, share: float) -> Tensor:
-        """The cat between two latents `(1, *latent)`, at `share` of the way from the first to the second."""
-        frame = round(min(1.0, max(0.0, share)) * (FRAMES - 1))
-        return self.model.decode(interpolate_latents(start, end, FRAMES)[:, frame])
+    def slider_ends(self) -> Tensor:
+        """Return the average cat at −3 and +3 standard deviations of each slider, `(K, 2, 3, S, S)` in [-1, 1]."""
+        coordinates = torch.eye(len(self.directions.scale))[:, None] * torch.tensor([[-3.0], [3.0]])
+        ends = self.model.decode(self.directions.latents(coordinates.flatten(0, 1)))
+        return ends.unflatten(0, (-1, 2))
 
-    def way(self, start: Tensor, end: Tensor) -> Tensor:
-        """All `FRAMES` cats from one latent to another, both included: `(FRAMES, 3, S, S)` in [-1, 1]."""
-        return self.model.decode(interpolate_latents(start, end, FRAMES)[0])
+    def morph(self, start: Tensor, end: Tensor, fraction: float) -> Tensor:
+        """Return the cat at a fraction of the way between two latents `(1, *latent)`, `(1, 3, S, S)` in [-1, 1]."""
+        frame = round(min(1.0, max(0.0, fraction)) * (MORPH_FRAMES - 1))
+        return self.model.decode(interpolate_latents(start, end, MORPH_FRAMES)[:, frame])
+
+    def morph_frames(self, start: Tensor, end: Tensor) -> Tensor:
+        """Return all cats from one latent `(1, *latent)` to another, `(MORPH_FRAMES, 3, S, S)` in [-1, 1]."""
+        return self.model.decode(interpolate_latents(start, end, MORPH_FRAMES)[0])
 
     def face(self, photo: np.ndarray) -> Face:
-        """The face in a photo `(H, W, 3)` uint8, aligned as the training pictures were.
+        """Return the face in a photo `(H, W, 3)` uint8, aligned like the training images.
 
-        The middle of the photo is taken when no face is found, or when the model was trained on centred squares.
+        The centre of the photo is used if no face is found, or if the model was trained on centre crops.
         """
         data = self.model.config.data
         box = None if data.align == "center" else detect(photo)
         landmarks = None if box is None else place(box)
-        found = center_crop(photo) if landmarks is None else align(photo, landmarks, data.fill)
-        return Face(to_images(torch.from_numpy(_resized(found.face, self.size))[None]), landmarks)
+        aligned = center_crop(photo) if landmarks is None else align(photo, landmarks, data.fill)
+        face = cv2.resize(aligned.face, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        return Face(to_images(torch.from_numpy(face[None])), landmarks)
 
     @cached_property
     def training_faces(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """Pictures, mirrored pictures and training rows of the data set, or None where it is not at hand."""
+        """Return images, mirrored images and training rows of the data set, or None if it is missing or changed."""
         data = self.model.config.data
         try:
             store = FaceStore(Path(data.processed_dir).expanduser() / data.name)
             rows = np.flatnonzero(store.split == "train")
-            if len(rows) * (2 if data.flip > 0 else 1) != len(self.codes):
-                return None  # the data set has changed since the training
+            if len(rows) * (2 if data.flip > 0 else 1) != len(self.training_latents):
+                return None
             return store.resized(self.size), store.resized(self.size, mirrored=data.flip > 0), rows
         except (InputError, OSError):
             return None
 
-    def nearest_codes(self, z: Tensor, count: int = 6) -> Neighbours:
-        """The training pictures whose codes lie nearest to `z` `(1, *latent)`, as the Euclidean distance has it.
+    def nearest_latents(self, z: Tensor) -> Neighbours:
+        """Return the training images whose latents are nearest to `z` `(1, *latent)` in Euclidean distance.
 
-        They are the pictures themselves where the data is at hand, else what the model makes of their codes.
+        If the data set is missing, the images are decoded from those latents.
         """
-        distances = (self.codes - z.cpu()).flatten(1).norm(dim=1)
-        nearest = distances.argsort()[:count]
+        distances = (self.training_latents - z.cpu()).flatten(1).norm(dim=1)
+        nearest = distances.argsort()[:NUM_NEIGHBOURS]
         if self.training_faces is None:
-            pictures = self.model.decode(self.codes[nearest])
+            images = self.model.decode(self.training_latents[nearest])
         else:
             faces, mirrored, rows = self.training_faces
-            side, place = np.divmod(nearest.numpy(), len(rows))
-            chosen = [(mirrored if turned else faces)[rows[at]] for turned, at in zip(side, place, strict=True)]
-            pictures = to_images(torch.from_numpy(np.stack(chosen)))
-        return Neighbours(pictures, distances[nearest].tolist())
+            halves, places = np.divmod(nearest.numpy(), len(rows))  # Mirrored images follow the others.
+            found = [(mirrored if half else faces)[rows[row]] for half, row in zip(halves, places, strict=True)]
+            images = to_images(torch.from_numpy(np.stack(found)))
+        return Neighbours(images, distances[nearest].tolist())
 
-    def nearest_pictures(self, x: Tensor, count: int = 6) -> Neighbours | None:
-        """The training pictures most like `x` `(1, 3, S, S)` pixel by pixel (root mean squared difference).
+    def nearest_pixels(self, x: Tensor) -> Neighbours | None:
+        """Return the training images nearest to `x` `(1, 3, S, S)` in root mean squared difference of pixels.
 
-        None where the data is not at hand.
+        If the data set is missing, the result is None.
         """
         if self.training_faces is None:
             return None
         faces, _, rows = self.training_faces
-        distances = torch.cat(
-            [
-                (to_images(torch.from_numpy(faces[rows[start : start + 512]])) - x).square().flatten(1).mean(1).sqrt()
-                for start in range(0, len(rows), 512)
-            ]
-        )
-        nearest = distances.argsort()[:count]
-        pictures = to_images(torch.from_numpy(faces[rows[nearest.numpy()]]))
-        return Neighbours(pictures, distances[nearest].tolist())
-
-
-def _resized(face: np.ndarray, size: int) -> np.ndarray:
-    import cv2
-
-    return cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA)
+        parts = np.split(rows, range(COMPARED_AT_ONCE, len(rows), COMPARED_AT_ONCE))
+        differences = [to_images(torch.from_numpy(faces[part])) - x for part in parts]
+        distances = torch.cat([difference.square().flatten(1).mean(1).sqrt() for difference in differences])
+        nearest = distances.argsort()[:NUM_NEIGHBOURS]
+        return Neighbours(to_images(torch.from_numpy(faces[rows[nearest.numpy()]])), distances[nearest].tolist())

@@ -1,0 +1,1 @@
+"""The tabs of the web page, one in each file."""
