@@ -1,4 +1,4 @@
-"""Take the pictures of the web page for the documentation, in Chromium: `make demo && make docs-images`."""
+"""Take the screenshots of the web page for the documentation, in Chromium: `make demo && make docs-images`."""
 
 import io
 import shutil
@@ -12,14 +12,14 @@ import uvicorn
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from vae.app.server import samplers, web
-from vae.app.session import Studio
+from vae.app.catalog import Catalog
+from vae.app.server import web
 from vae.visualization.run_gallery import find_runs
 
 IMAGES = Path(__file__).parent / "source" / "images"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-LARGEST = 150_000  # bytes
-TABS = {  # and what is on it once it has been drawn
+MAX_BYTES = 150_000  # of a screenshot
+TABS = {  # tab → the element that holds its images
     "New cats": "#new-cats",
     "Slider cat": "#slider-cat",
     "Morph": "#morph-loop",
@@ -29,18 +29,18 @@ TABS = {  # and what is on it once it has been drawn
 
 
 def main(run: str) -> None:
-    studio = Studio(run, samplers())
-    data = studio.model.config.data
+    catalog = Catalog(run)
+    data = catalog.session().model.config.data
     photo = sorted(Path(data.raw_dir).rglob("*.jpg"))[1]
     sock = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(web(studio), log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(web(catalog), log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()
     while not server.started and thread.is_alive():
         time.sleep(0.05)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        page = chromium.new_page(viewport={"width": 1160, "height": 760})
+        page = chromium.new_page(viewport={"width": 1280, "height": 800})
         page.goto(f"http://127.0.0.1:{sock.getsockname()[1]}")
         for tab, place in TABS.items():
             page.get_by_role("tab", name=tab).click()
@@ -53,17 +53,24 @@ def main(run: str) -> None:
                 page.keyboard.press("Escape")
             page.wait_for_timeout(1500)
             take(page, tab.split()[0].lower())
+        phone = chromium.new_page(viewport={"width": 390, "height": 844}, device_scale_factor=2)
+        phone.goto(f"http://127.0.0.1:{sock.getsockname()[1]}/?cat=17")
+        phone.wait_for_selector("#slider-cat img")
+        phone.evaluate("scrollBy(0, 620)")
+        phone.wait_for_timeout(1500)
+        take(phone, "phone")
         chromium.close()
     server.should_exit = True
     thread.join()
 
 
 def take(page: Page, name: str) -> None:
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    """Write a screenshot of the page, compressed until it is small enough."""
+    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     path = IMAGES / f"app-{name}.jpg"
     for quality in range(88, 30, -6):
-        picture.save(path, quality=quality, optimize=True)
-        if path.stat().st_size < LARGEST:
+        image.save(path, quality=quality, optimize=True)
+        if path.stat().st_size < MAX_BYTES:
             break
     print(f"{path}: {path.stat().st_size // 1000} KB")
 

@@ -136,7 +136,7 @@ def test_a_photo_without_a_face_is_taken_from_its_middle(session):
 
     blank = np.full((60, 90, 3), 128, np.uint8)
     assert session.face(blank).landmarks is None and session.face(blank).x.shape == (1, 3, 16, 16)
-    assert "No cat&#x27;s face was found" in photo_page(session, blank)
+    assert "No cat&#39;s face was found" in photo_page(session, blank)
 
 
 def test_runs_compare_runs(run):
