@@ -15,8 +15,8 @@ typed    = $(if $(filter command,$(origin $(1))),$(call quote,$(1)=$(value $(1))
 OPTIONS := $(foreach name,$(sort $(filter-out PYTHON VENV ARGS,$(.VARIABLES))),$(call typed,$(name)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data detector train sharpen sweep compare predict export evaluate figures report reproduce check app web \
-	bench test lint format docs docs-serve docs-images requirements clean
+.PHONY: help setup demo data detector train sharpen sweep compare predict export evaluate figures report reproduce pipeline check \
+	app web bench test lint format docs docs-serve docs-images requirements clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ report: $(STAMP) ## write a run on one page, report.html: make report run=models
 
 reproduce: $(STAMP) ## train a run again and compare bit for bit: make reproduce run=models/latest
 	@$(RUN) vae.reproduce_run $(OPTIONS)
+
+pipeline: $(STAMP) ## make the stages of dvc.yaml that have changed: data, training, samples, metrics
+	@PATH="$(abspath $(VENV))/bin:$$PATH" DVC_NO_ANALYTICS=1 $(VENV)/bin/dvc repro $(ARGS)
 
 check: $(STAMP) ## are data sets and models still what was written?
 	@$(RUN) vae.verify_files $(OPTIONS)

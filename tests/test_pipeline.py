@@ -48,6 +48,11 @@ def dvc(folder: Path, *command: str) -> str:
     return done.stdout
 
 
+def test_make_pipeline_needs_no_activated_environment():
+    done = subprocess.run(["make", "-n", "pipeline"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f'PATH="{ROOT}/.venv/bin:' in done.stdout and "dvc repro" in done.stdout
+
+
 def test_it_runs_from_a_clone_and_then_has_nothing_to_do(clone):
     dvc(clone, "exp", "run", *(word for option in SMALL for word in ("-S", option)))
     assert (clone / "models/pipeline/metrics.json").is_file()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from safetensors.torch import load_file
@@ -73,7 +74,6 @@ class Interrupt(Callback):
 @pytest.fixture
 def interrupt(monkeypatch):
     """`interrupt(3, act)`: from now on, trainings call `act` after step 3."""
-    import pytorch_lightning as pl
 
     def arrange(step, act):
         init = pl.Trainer.__init__
@@ -134,6 +134,30 @@ def test_a_run_that_is_ended_after_every_step_goes_on(options, composed, whole, 
     os.chdir(tmp_path)
     train(composed("train", *options, "run_dir=run", "resume=run"))
     assert same(whole, tmp_path / "run")
+
+
+@pytest.mark.parametrize("hook", ["setup", "on_fit_start", "on_sanity_check_start", "on_train_start"])
+def test_sigterm_before_the_first_step_never_ends_as_if_finished(options, composed, whole, hook, tmp_path):
+    """A signal ends the process or saves a state; in any case the next start trains to the same end."""
+    run = tmp_path / "run"
+    config = composed("train", *options, f"run_dir={run}", f"resume={run}")
+    number = os.fork()
+    if number == 0:
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        early = type("Early", (Callback,), {hook: lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)})
+        init = pl.Trainer.__init__
+        pl.Trainer.__init__ = lambda self, *a, callbacks=(), **o: init(self, *a, callbacks=[early(), *callbacks], **o)
+        status = 0
+        try:
+            train(config)
+        except SystemExit as end:
+            status = end.code
+        os._exit(status if isinstance(status, int) else 1)
+    _, code = os.waitpid(number, 0)
+    assert os.waitstatus_to_exitcode(code) in (-signal.SIGTERM, 128 + signal.SIGTERM)
+    assert read_result(run) is None
+    train(config)
+    assert same(whole, run)
 
 
 def test_a_finished_run_is_left_alone(options, composed, whole, monkeypatch):

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from joblib.externals.loky import get_reusable_executor
 from omegaconf import OmegaConf
 
 from tests.conftest import TINY
@@ -140,6 +141,7 @@ def test_a_search_goes_on_after_it_was_killed(options, sweep, monkeypatch, tmp_p
 
 
 def test_a_search_of_several_at_once(options, sweep):
+    get_reusable_executor().shutdown()  # its processes stay in the folder of another test
     few = ["model.channels=[8,16]", "model.latent_dim=4", "optimizer.lr=interval(1e-4,1e-3)", "sweep=optuna"]
     launcher = [
         "hydra/launcher=joblib",

@@ -87,6 +87,20 @@ def test_the_run_folder_says_from_what_it_was_made(tracked):
     assert told.packages.torch and told.tags == ["one", "two"] and "git_commit" in told
 
 
+def test_wandb_without_a_key_is_one_line_before_the_training(options, composed, monkeypatch, tmp_path):
+    from vae.runs.trackers import make_loggers
+
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(EnvironmentProblem, match=r"no key .* or choose logger\.wandb\.offline=true"):
+        make_loggers(composed("train", *options, "logger=wandb"))
+    make_loggers(composed("train", *options, "logger=wandb", "logger.wandb.offline=true"))
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    make_loggers(composed("train", *options, "logger=wandb"))
+
+
 def test_a_missing_package_is_one_line(options, composed, monkeypatch):
     monkeypatch.setitem(sys.modules, "dvclive", None)
     with pytest.raises(EnvironmentProblem, match="logger=dvclive needs the package dvclive"):

@@ -11,12 +11,13 @@ from vae.cli.command import command
 def main(config: DictConfig) -> None:
     from vae.data.loading import load_datamodule
     from vae.models.serialization import load
+    from vae.runs.run_folder import output_folder
     from vae.visualization.figures import RunFigures, draw
 
     run = Path(config.run).expanduser()
     model = load(run)
     datamodule = load_datamodule(model.config.data, config.processed_dir)
-    out = Path(config.out).expanduser()
+    out = Path(config.out).expanduser() if config.out else output_folder(run) / "figures"
     figures = RunFigures(run, model, datamodule, out, config.samplers, config.latent_map, config.seed)
     written = draw(figures, config.only, progress=True)
     print(f"{len(written)} figures written: {', '.join(path.name for path in written)} in {out}")

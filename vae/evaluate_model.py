@@ -13,6 +13,8 @@ MINIMUM = {"num_samples": 8, "importance_samples": 1, "training_images": 16}
 def evaluate(config: DictConfig) -> dict:
     """Evaluate the run of a configuration; write `metrics.json`, `metrics.md`, `figures/nearest.png` and `report.html`.
 
+    They go into the folder of the run or, for a model that was not trained here, into `reports/NAME`.
+
     Returns:
         the content of `metrics.json`: metrics of the run with its own sampler, of other samplers in `samplers`, of the
         PCA baseline in `pca`, of real held-out images in `real`.
@@ -34,10 +36,12 @@ def evaluate(config: DictConfig) -> dict:
     from vae.metrics.sample_quality import MAX_COMPONENTS, SampleQuality
     from vae.models.sampler_choices import choose_samplers
     from vae.models.serialization import load, load_latents
+    from vae.runs.run_folder import output_folder
     from vae.visualization.figures import save_nearest
     from vae.visualization.report import write_report
 
     run, seed, num_samples = Path(config.run).expanduser(), config.seed, config.num_samples
+    out = output_folder(run, config.out)
     model = load(run)
     data = model.config.data
     own, others = choose_samplers(model.config.sampler, config.samplers)
@@ -88,7 +92,7 @@ def evaluate(config: DictConfig) -> dict:
         samples = model.sample(num_samples, seed=seed)
         sample_metrics, nearest = quality.evaluate(samples, own)
         metrics |= sample_metrics
-        save_nearest(samples, nearest, datamodule, run / "figures" / "nearest.png")
+        save_nearest(samples, nearest, datamodule, out / "figures" / "nearest.png")
 
         metrics["samplers"] = {}
         for name, sampler in others.items():
@@ -115,8 +119,8 @@ def evaluate(config: DictConfig) -> dict:
         f"PCA space: {about['feature_space']}.",
         *dict.fromkeys([*notes, *quality.notes]),
     ]
-    written = write_metrics(run, about | metrics | {"pca": pca, "real": real, "notes": notes})
-    write_report(run)
+    written = write_metrics(out, about | metrics | {"pca": pca, "real": real, "notes": notes})
+    write_report(run, out / "figures", out)
     return written
 
 
@@ -125,7 +129,7 @@ def _next_stage(bar, name: str) -> None:
     bar.set_description_str(name)
 
 
-def write_metrics(run: Path, metrics: dict) -> dict:
+def write_metrics(out: Path, metrics: dict) -> dict:
     """Write `metrics.json` and `metrics.md`; return the metrics without NaN and infinity, which JSON cannot hold."""
     import json
 
@@ -135,7 +139,7 @@ def write_metrics(run: Path, metrics: dict) -> dict:
     metrics = finite(metrics)
     table = f"# {metrics['run']}\n\n{markdown(metrics)}"
     for name, text in (("metrics.md", table), ("metrics.json", json.dumps(metrics, indent=2) + "\n")):
-        with atomic_write(run / name) as path:
+        with atomic_write(out / name) as path:
             path.write_text(text, encoding="utf-8")
     return metrics
 
@@ -150,10 +154,11 @@ def finite(metrics: dict) -> dict:
 
 @command("evaluate")
 def main(config: DictConfig) -> None:
+    from vae.runs.run_folder import output_folder
     from vae.visualization.metrics_table import markdown
 
     print(markdown(evaluate(config)))
-    print(f"Written to {Path(config.run) / 'metrics.json'}, metrics.md and report.html.")
+    print(f"Written to {output_folder(config.run, config.out) / 'metrics.json'}, metrics.md and report.html.")
 
 
 if __name__ == "__main__":

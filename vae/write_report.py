@@ -9,13 +9,15 @@ from vae.cli.command import command
 
 @command("report")
 def main(config: DictConfig) -> None:
+    from vae.runs.run_folder import output_folder
     from vae.visualization.report import draw_and_write, write_report
 
     run = Path(config.run).expanduser()
+    out = output_folder(run, config.out)
     if config.figures:
-        path = draw_and_write(run, run / "figures", config.processed_dir, config.seed)
+        path = draw_and_write(run, out / "figures", config.processed_dir, config.seed, out)
     else:
-        path = write_report(run)
+        path = write_report(run, out=out)
     print(f"Written: {path}")
 
 

@@ -79,7 +79,7 @@ def command(
                 sys.exit(status)
             if sweep is not None:
                 status = sweeps.report_sweep(sweep)
-                if after_sweep is not None:
+                if after_sweep is not None and sweeps.members(sweep):
                     after_sweep(sweep)
                 sys.exit(status)
 

@@ -70,9 +70,11 @@ def _wanted(before: Any, now: Any, loose: bool) -> str | None:
 
 def forget(config: DictConfig) -> None:
     """Take back the folder of a run that a mistake kept from starting, if nothing else is in it."""
-    if "run_dir" not in config or config.get("resume"):
+    if "run_dir" not in config:
         return
     folder = Path(config.run_dir).expanduser()
+    if config.get("resume") and (folder / OPTIONS).exists():
+        return
     records = {".hydra", "tensorboard", "hparams.yaml", OPTIONS, ENVIRONMENT, PACKAGES_FILE, RESULT, LOCK}
     if not folder.is_dir() or {path.name for path in folder.iterdir()} - records:
         return

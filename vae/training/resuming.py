@@ -20,6 +20,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from vae.runs.files import atomic_write
 
@@ -105,6 +106,8 @@ class SaveState(Checkpoint):
         if "SLURM_JOB_ID" in os.environ and not submitit:
             wanted.add(signal.SIGUSR1)
         self.handlers = {number: signal.signal(number, self._remember) for number in wanted}
+        if trainer.received_sigterm:  # between the start of Lightning and this hook
+            self.signal = signal.SIGTERM
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._save_if_due(trainer, epoch_start=True)
@@ -143,6 +146,10 @@ class SaveState(Checkpoint):
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
         self.handlers = {}
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, SIGTERMException):  # Lightning would end with status 0, as if the run had finished
+            exception.code = 128 + signal.SIGTERM
 
     def _remember(self, number: int, _: object) -> None:
         self.signal = number

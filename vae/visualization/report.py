@@ -76,12 +76,13 @@ CAPTIONS = {
 CURVES = Caption("", "Over the epochs.", "curves of loss, reconstruction and KL over the epochs", "plot")
 
 
-def write_report(run: Path | str, figures: Path | None = None) -> Path:
-    """Write `report.html` into the folder of a run and return its path.
+def write_report(run: Path | str, figures: Path | None = None, out: Path | None = None) -> Path:
+    """Write `report.html` about a run and return its path.
 
     Args:
         run: the folder of the run.
         figures: the folder of its figures; None for `figures` in the run.
+        out: the folder of the report and of metrics that were measured anew; None for the run.
 
     Raises:
         InputError: there is no such run, it holds no trained model, or one of its files cannot be read.
@@ -93,7 +94,8 @@ def write_report(run: Path | str, figures: Path | None = None) -> Path:
     data = read_yaml(run / "config.yaml").get("data")
     if not isinstance(data, dict):
         raise InputError(f"{run / 'config.yaml'} has no data: train the run again, or use another one")
-    (columns, rows), notes = _metrics(run)
+    out = out or run
+    (columns, rows), notes = _metrics(out if (out / "metrics.json").is_file() else run)
     images = embed_figures(figures)
     curves = figures / "curves.png"
     sections = {"Images": images, "Curves": curves.is_file(), "Metrics": rows, "Configuration": True}
@@ -108,9 +110,9 @@ def write_report(run: Path | str, figures: Path | None = None) -> Path:
         "notes": notes,
         **_origin(run),
     }
-    with atomic_write(run / "report.html") as path:
+    with atomic_write(out / "report.html") as path:
         path.write_text(render("report.html", page), encoding="utf-8")
-    return run / "report.html"
+    return out / "report.html"
 
 
 def embed_figures(folder: Path) -> list[dict[str, Any]]:
@@ -179,7 +181,9 @@ def _origin(run: Path) -> dict[str, Any]:
     return {"options": read_text(options), "command": command, "environment": environment}
 
 
-def draw_and_write(run: Path, figures: Path, processed_dir: str | None = None, seed: int = 0) -> Path:
+def draw_and_write(
+    run: Path, figures: Path, processed_dir: str | None = None, seed: int = 0, out: Path | None = None
+) -> Path:
     """Draw the figures of a trained model, new cats with its own sampler and with the prior, and write the report."""
     from vae.data.loading import load_datamodule
     from vae.models.serialization import load
@@ -188,4 +192,4 @@ def draw_and_write(run: Path, figures: Path, processed_dir: str | None = None, s
     model = load(run)
     datamodule = load_datamodule(model.config.data, processed_dir)
     draw(RunFigures(run, model, datamodule, figures, samplers=["prior"], seed=seed), progress=True)
-    return write_report(run, figures)
+    return write_report(run, figures, out)
