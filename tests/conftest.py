@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from vae.cli.compose import CONFIGS
+from vae.cli.locations import CONFIGS
 
 # Small enough for a test, and still the real thing.
 TINY = ["data.image_size=16", "data.batch_size=16", "model.channels=[8,16]", "model.latent_dim=4", "report=false"]

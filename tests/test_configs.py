@@ -4,7 +4,7 @@ import pytest
 from hydra.utils import instantiate
 
 from tests.conftest import TINY
-from vae.cli.compose import CONFIGS
+from vae.cli.locations import CONFIGS
 
 GROUPS = {path.name: path for path in CONFIGS.iterdir() if path.is_dir()}
 CHOICES = [(group, path.stem) for group, folder in GROUPS.items() for path in sorted(folder.glob("*.yaml"))]

@@ -6,8 +6,8 @@ from hydra.utils import instantiate
 from torch.distributions import Laplace as TorchLaplace
 from torch.distributions import Normal
 
-from vae.cli.compose import CONFIGS
 from vae.cli.errors import InputError
+from vae.cli.locations import CONFIGS
 from vae.models.likelihoods import Bernoulli, Gaussian, Laplace, bits_per_dim
 
 NAMES = sorted(path.stem for path in (CONFIGS / "likelihood").glob("*.yaml"))

@@ -59,22 +59,22 @@ def trained(monkeypatch) -> list[str]:
 
 def test_a_sweep_with_a_failure_goes_on_and_is_resumed(options, sweep, monkeypatch, capsys, tmp_path):
     names = trained(monkeypatch)
-    grid = ["model.activation=relu,nonsense", "regularizer.beta=1,4"]
+    grid = ["model.channels=[8],[8,8,8,8,8,8]", "regularizer.beta=1,4"]  # six levels are too many for 16 pixels
     assert sweep(*options, *grid, "hydra.sweep.dir=sweep") == 0
     folder = Path("sweep")
     assert names == ["0", "1", "2", "3"] and sorted(p.name for p in folder.iterdir() if p.is_dir()) == names
     states = [read_result(folder / name)["status"] for name in names]
     assert states == ["finished", "finished", "failed", "failed"]
-    assert "model.activation" in read_result(folder / "2")["error"]
+    assert "model.channels" in read_result(folder / "2")["error"]
     output = capsys.readouterr()
     assert "2 of 4 runs" in output.out and "#2 failed" in output.err and "Traceback" not in output.err
 
     rows = list(csv.DictReader((folder / "summary.csv").open()))
-    assert [(row["run"], row["status"], row["model.activation"], row["regularizer.beta"]) for row in rows] == [
-        ("0", "finished", "relu", "1"),
-        ("1", "finished", "relu", "4"),
-        ("2", "failed", "nonsense", "1"),
-        ("3", "failed", "nonsense", "4"),
+    assert [(row["run"], row["status"], row["model.channels"], row["regularizer.beta"]) for row in rows] == [
+        ("0", "finished", "[8]", "1"),
+        ("1", "finished", "[8]", "4"),
+        ("2", "failed", "[8, 8, 8, 8, 8, 8]", "1"),
+        ("3", "failed", "[8, 8, 8, 8, 8, 8]", "4"),
     ]
     assert float(rows[0]["val/bits_per_dim"]) > 0 and sum(row["best"] == "yes" for row in rows) == 1
     page = (folder / "summary.html").read_text()
@@ -101,7 +101,7 @@ def test_a_mistake_leaves_no_sweep_behind(options, sweep, capsys):
 
 
 def test_a_sweep_of_failures_has_a_status(options, sweep):
-    assert sweep(*options, "model.activation=nonsense", "seed=1,2", "hydra.sweep.dir=sweep") == 1
+    assert sweep(*options, "model.channels=[8,8,8,8,8,8]", "seed=1,2", "hydra.sweep.dir=sweep") == 1
 
 
 def test_several_at_once_share_the_threads_and_the_data(options, sweep, tmp_path):
@@ -268,7 +268,7 @@ def test_trials_are_launched_in_groups_of_consecutive_numbers():
 def test_the_submission_to_slurm_is_complete(monkeypatch):
     import hydra
 
-    from vae.cli.compose import CONFIGS
+    from vae.cli.locations import CONFIGS
 
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = hydra.compose("train", ["hydra/launcher=submitit_slurm"], return_hydra_config=True).hydra.launcher

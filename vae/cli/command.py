@@ -15,14 +15,20 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, OverrideParseException
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from vae.cli.compose import CONFIGS, without_plus
+import vae.cli.compose  # noqa: F401  (registers the resolvers of the configurations)
 from vae.cli.errors import EnvironmentProblem, InputError
-from vae.cli.validation import forget, validate_types
+from vae.cli.help import help_text
+from vae.cli.locations import CONFIGS
+from vae.cli.options import choose, options
+from vae.cli.overrides import to_overrides, validate
+from vae.runs.records import discard_records
+
+HYDRA_FLAGS = ("--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--info", "-i")
 
 
 def command(
@@ -40,31 +46,33 @@ def command(
 
         def job(config: DictConfig) -> Any:
             try:
-                validate_types(config)
+                validate(config, options(config_name, choose(config_name, hydra_choices())))
                 return function(config)
-            except Exception as error:  # told below, in one line, without Hydra's own
-                if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-                    explain(error, config_name)  # here, perhaps in a process of its own; the others go on
+            except Exception as error:  # explained below in one line, without Hydra's own message
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    explain(error)  # now, because this may be a process of its own; the other members go on
                     return None
                 failures.append((error, config))
 
         @functools.wraps(function)
         def main() -> None:
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach us instead of being printed by Hydra
-            sys.argv[1:] = map(without_plus, sys.argv[1:])
             sweep = failed = None
-            run = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(job)
             try:
-                for option in sys.argv[1:]:
-                    if option.startswith("="):
-                        raise InputError(f"option {option!r} has no name: options are name=value")
-                if config_name == "train" and "--multirun" in sys.argv:
+                if {"--help", "-h"} & set(sys.argv[1:]):
+                    print(help_text(config_name, sys.argv[1:]))
+                    return
+                is_sweep = config_name == "train" and "--multirun" in sys.argv
+                typed = [option for option in sys.argv[1:] if option != "--multirun"]
+                if not any(option.split("=")[0] in HYDRA_FLAGS for option in typed):
+                    typed = to_overrides(config_name, typed, is_sweep)
+                if is_sweep:
                     from vae.runs import sweeps
 
-                    options, sweep = sweeps.begin_sweep([option for option in sys.argv[1:] if option != "--multirun"])
-                    resumed = any(option.startswith("resume=") for option in sys.argv)
-                    sys.argv[1:] = ["--multirun", *options]
-                run()
+                    resumed = any(option.startswith("resume=") for option in typed)
+                    typed, sweep = sweeps.begin_sweep(typed)
+                sys.argv[1:] = ["--multirun", *typed] if is_sweep else typed
+                hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(job)()
                 if failures:
                     error, failed = failures.pop()
                     raise error
@@ -73,9 +81,9 @@ def command(
             except Exception as error:
                 if sweep is not None and not resumed and not sweeps.members(sweep):
                     sweeps.forget_sweep(sweep)
-                status = explain(error, config_name)
+                status = explain(error)
                 if failed is not None and status == 2:
-                    forget(failed)
+                    discard_records(failed)
                 sys.exit(status)
             if sweep is not None:
                 status = sweeps.report_sweep(sweep)
@@ -88,16 +96,22 @@ def command(
     return decorate
 
 
-def explain(error: BaseException, config_name: str) -> int:
+def hydra_choices() -> dict[str, list[str]]:
+    """Return the files that Hydra composed the current configuration of, by their groups."""
+    chosen = HydraConfig.get().runtime.choices
+    return {group: [choice] if choice else [] for group, choice in chosen.items() if not group.startswith("hydra")}
+
+
+def explain(error: BaseException) -> int:
     """Print the one line that explains `error`, or the traceback of a bug of ours; return the exit status."""
-    status = report(error, config_name)
+    status = report(error)
     if status is None:
         sys.excepthook(type(error), error, error.__traceback__)
         return 70
     return status
 
 
-def report(error: BaseException, config_name: str) -> int | None:
+def report(error: BaseException) -> int | None:
     """Print the one line that explains `error` and return the exit status; None when it is a bug of ours."""
     for cause in _chain(error):
         if isinstance(cause, InputError):
@@ -110,8 +124,6 @@ def report(error: BaseException, config_name: str) -> int | None:
             return _complain(f"not allowed to write or read{_file(cause)}: choose another folder or mend its rights", 1)
         if isinstance(cause, FileExistsError | NotADirectoryError):
             return _complain(f"{cause.filename} is a file, where a folder is needed: name another folder", 2)
-    if isinstance(error, ConfigCompositionException):
-        return _complain(_unknown_option(error, config_name), 2)
     if isinstance(error, OverrideParseException):
         return _complain(f"option {error.override!r} cannot be read: {str(error).splitlines()[0]}", 2)
     if isinstance(error, MissingMandatoryValue):
@@ -146,24 +158,3 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _file(error: OSError) -> str:
     return f" ({error.filename})" if error.filename else ""
-
-
-def _unknown_option(error: Exception, config_name: str) -> str:
-    """Hydra's message in one line, with the options that exist and the nearest one."""
-    message = str(error)
-    unknown = re.match(r"Could not override '([^']+)'", message)
-    if not unknown:
-        return message
-    from difflib import get_close_matches
-
-    name = unknown[1]
-    parent, _, leaf = name.rpartition(".")
-    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = hydra.compose(config_name, return_hydra_config=False)
-    node = OmegaConf.select(config, parent) if parent else config
-    if not isinstance(node, DictConfig):
-        return f"unknown option {name!r}: there is no {parent!r}"
-    exist = sorted(str(key) for key in node if not str(key).startswith("_"))
-    near = get_close_matches(leaf, exist, n=1)
-    meant = f" (did you mean {'.'.join(filter(None, [parent, near[0]]))!r}?)" if near else ""
-    return f"unknown option {name!r}{meant}; {parent or 'the command'} has: {', '.join(exist)}"

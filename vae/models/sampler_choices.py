@@ -2,8 +2,8 @@
 
 from omegaconf import DictConfig, OmegaConf
 
-from vae.cli.compose import CONFIGS
 from vae.cli.errors import InputError
+from vae.cli.locations import CONFIGS
 
 
 def choose_samplers(own: DictConfig, names: list[str] | None = None) -> tuple[str, dict[str, DictConfig]]:

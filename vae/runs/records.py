@@ -11,6 +11,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from vae.cli.errors import InputError
 from vae.runs.environment import describe_environment, installed
 from vae.runs.files import atomic_write, remove_stale
-from vae.runs.run_folder import ENVIRONMENT, OPTIONS, PACKAGES_FILE, RESULT, STATE, is_rank_zero
+from vae.runs.run_folder import ENVIRONMENT, LOCK, OPTIONS, PACKAGES_FILE, RESULT, STATE, is_rank_zero
 from vae.runs.safe_parsing import read_json, read_yaml
 
 # Options that decide neither the weights nor the metrics, and may differ when a run is resumed.
@@ -88,6 +89,8 @@ def _refuse_to_overwrite(folder: Path) -> None:
 
 def _refuse_differences(before: dict, now: dict, folder: Path) -> None:
     before, now = flatten(before), flatten(now)
+    # Version 0.1.0 did not list every argument of Lightning's Trainer.
+    before = {name: value for name, value in now.items() if name.startswith("trainer.")} | before
     names = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
     if names:
         shown = ", ".join(f"{name}={now.get(name)} (then {before.get(name)})" for name in names[:MAX_SHOWN])
@@ -137,3 +140,17 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 def is_complete(result: dict[str, Any] | None) -> bool:
     """Return whether a run with this result needs nothing more: it has ended and did not fail."""
     return result is not None and result["status"] in ("finished", "pruned")
+
+
+def discard_records(config: DictConfig) -> None:
+    """Remove the folder of a run that a mistake kept from starting, if it holds nothing but records."""
+    if "run_dir" not in config or config.get("resume"):
+        return
+    folder = Path(config.run_dir).expanduser()
+    records = {".hydra", "tensorboard", "hparams.yaml", OPTIONS, ENVIRONMENT, PACKAGES_FILE, RESULT, LOCK}
+    if not folder.is_dir() or {path.name for path in folder.iterdir()} - records:
+        return
+    shutil.rmtree(folder)
+    for parent in folder.parents[:2] if folder.parent == Path("models/runs") else ():
+        if not any(parent.iterdir()):
+            parent.rmdir()

@@ -16,6 +16,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vae.cli.errors import InputError
+from vae.cli.overrides import quote, unquoted
 from vae.runs.files import atomic_write
 from vae.runs.records import is_complete, read_result
 from vae.runs.safe_parsing import read_yaml
@@ -39,7 +40,7 @@ def begin_sweep(options: list[str]) -> tuple[list[str], Path]:
     Raises:
         InputError: `resume` is no sweep, or one of other options, or the folder of a new sweep is taken.
     """
-    typed = dict(option.split("=", 1) for option in options if "=" in option)
+    typed = dict(map(unquoted, options))
     what = [option for option in options if not option.startswith(WHERE)]
     where = [option for option in options if option.startswith(WHERE) and not option.startswith("resume=")]
     if not typed.get("resume"):
@@ -84,7 +85,7 @@ def read_sweep(path: Path) -> tuple[list[str], int | None]:
 
 
 def _placed(options: list[str], folder: Path) -> list[str]:
-    place = [f"hydra.sweep.dir={folder}", "hydra.run.dir=${hydra.runtime.output_dir}"]
+    place = [f"hydra.sweep.dir={quote(str(folder))}", "hydra.run.dir=${hydra.runtime.output_dir}"]
     return [*(option for option in options if not option.startswith("hydra.sweep.dir=")), *place]
 
 
