@@ -144,9 +144,11 @@ def is_complete(result: dict[str, Any] | None) -> bool:
 
 def discard_records(config: DictConfig) -> None:
     """Remove the folder of a run that a mistake kept from starting, if it holds nothing but records."""
-    if "run_dir" not in config or config.get("resume"):
+    if "run_dir" not in config:
         return
     folder = Path(config.run_dir).expanduser()
+    if config.get("resume") and (folder / OPTIONS).exists():
+        return
     records = {".hydra", "tensorboard", "hparams.yaml", OPTIONS, ENVIRONMENT, PACKAGES_FILE, RESULT, LOCK}
     if not folder.is_dir() or {path.name for path in folder.iterdir()} - records:
         return
