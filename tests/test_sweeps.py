@@ -307,6 +307,44 @@ def test_runs_of_any_folder_are_compared(tmp_path, composed, capsys):
         compare(composed("compare", "runs=nowhere"))
 
 
+def test_names_that_collide_keep_their_columns(tmp_path, composed):
+    """Metrics and options of somebody else may be called like columns of the summary."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        OmegaConf.save({"best": name, "status": name, "val/loss": name}, tmp_path / name / "options.yaml")
+        write_result(composed("train", f"run_dir={tmp_path / name}"), "finished", {"val/loss": 1.0, "run": 2.0}, 1.0)
+        (tmp_path / name / "metrics.json").write_text(json.dumps({"run": 5, "best": 6, "status": 7, "error": 8}))
+    write_summary([tmp_path / "a", tmp_path / "b"], tmp_path)
+    header, *rows = csv.reader((tmp_path / "summary.csv").open())
+    assert len(set(header)) == len(header) and all(len(row) == len(header) for row in rows)
+    row = dict(zip(header, rows[0], strict=True))
+    assert (row["run"], row["status"], row["error"]) == ("a", "finished", "")
+    assert (row["best (option)"], row["status (option)"], row["val/loss"]) == ("a", "a", "a")
+    assert (row["val/loss (metric)"], row["run (metric)"], row["best (metric)"]) == ("1.0", "5.0", "6.0")
+
+
+def test_a_failed_sweep_has_no_best(tmp_path, composed):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_result(composed("train", f"run_dir={tmp_path / name}"), "failed", {}, 1.0, error="out of memory")
+        (tmp_path / name / "metrics.json").write_text('{"val/bits_per_dim": 1.0}')  # of an earlier training
+    page = write_summary([tmp_path / "a", tmp_path / "b"], tmp_path).read_text()
+    assert "★" not in page and "out of memory" in page and "None of them" in page
+
+
+def test_the_summary_links_to_reports_and_sorts(tmp_path, composed):
+    for name, loss in (("a b", 2.0), ("c", 1.0)):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        write_result(
+            composed("train", f"run_dir={tmp_path / 'runs' / name}"), "finished", {"val/bits_per_dim": loss}, 1.0
+        )
+    (tmp_path / "runs" / "a b" / "report.html").write_text("")
+    page = write_summary([tmp_path / "runs" / "a b", tmp_path / "runs" / "c"], tmp_path / "out").read_text()
+    assert page.count('href="../runs/a%20b/report.html"') == 2 and "c/report.html" not in page
+    assert page.index("<b>c ★") < page.index("a b</a>") and "aria-sort" in page
+    assert "bits per dimension (ELBO) · validation" in page
+
+
 def test_the_best_is_finite():
     assert find_best([None, 2.0, float("nan"), 1.0], "minimize") == 3
     assert find_best([None, 2.0], "maximize") == 1 and find_best([None], "minimize") is None

@@ -74,13 +74,13 @@ SPLITS = {"train": "training", "val": "validation", "test": "test"}
 LABELS = {row.key: row for row in [*LOGGED, *ROWS]}
 
 
-def describe(name: str) -> str:
-    """Return the label of a metric: "val/psnr" becomes "PSNR, dB (validation) ↑"; an unknown name stays readable."""
+def describe(name: str, arrow: bool = True) -> str:
+    """Return the label of a metric: "val/psnr" becomes "PSNR, dB · validation ↑"; an unknown name stays readable."""
     path, _, key = name.rpartition("/") if "/" in name else name.rpartition(".")
     row = LABELS.get(key)
     label = row.label if row else key.replace("_", " ")
     where = SPLITS.get(path, path.removeprefix("samplers.").replace(".", ", "))
-    return " ".join(filter(None, [label, where and f"({where})", row.better if row else ""]))
+    return " ".join(filter(None, [label, where and f"· {where}", row.better if row and arrow else ""]))
 
 
 def table(metrics: Mapping[str, Any]) -> Table:

@@ -39,7 +39,7 @@ def draw_option_chart(options: dict[str, Sequence[Any]], values: Sequence[Any], 
         _draw_panel(panel, [column[run] for run in measured], metrics)
         panel.set_title(_label(name), fontsize=10)
         if place % columns == 0:
-            panel.set_ylabel(_label(describe(metric)))
+            panel.set_ylabel(_label(describe(metric, arrow=False)))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

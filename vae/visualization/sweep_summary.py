@@ -145,7 +145,7 @@ def _page(
     best: int | None,
 ) -> str:
     shown = [name for name in metrics if name == metric or not name.startswith("train/")]
-    label = describe(metric)
+    label = describe(metric, arrow=False)
     runs = []
     for index, record in enumerate(records):
         status = f"{record.result['status']}: {record.result['error']}".removesuffix(": ")
