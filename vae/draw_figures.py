@@ -11,10 +11,11 @@ from vae.cli.command import command
 def main(config: DictConfig) -> None:
     from vae.data.loading import load_datamodule
     from vae.models.serialization import load
+    from vae.runs.lookup import find_run
     from vae.runs.run_folder import output_folder
     from vae.visualization.figures import RunFigures, draw
 
-    run = Path(config.run).expanduser()
+    run = find_run(config.run)
     model = load(run)
     datamodule = load_datamodule(model.config.data, config.processed_dir)
     out = Path(config.out).expanduser() if config.out else output_folder(run) / "figures"

@@ -36,11 +36,12 @@ def evaluate(config: DictConfig) -> dict:
     from vae.metrics.sample_quality import MAX_COMPONENTS, SampleQuality
     from vae.models.sampler_choices import choose_samplers
     from vae.models.serialization import load, load_latents
+    from vae.runs.lookup import find_run
     from vae.runs.run_folder import output_folder
     from vae.visualization.figures import save_nearest
     from vae.visualization.report import write_report
 
-    run, seed, num_samples = Path(config.run).expanduser(), config.seed, config.num_samples
+    run, seed, num_samples = find_run(config.run), config.seed, config.num_samples
     out = output_folder(run, config.out)
     model = load(run)
     data = model.config.data
@@ -154,11 +155,12 @@ def finite(metrics: dict) -> dict:
 
 @command("evaluate")
 def main(config: DictConfig) -> None:
+    from vae.runs.lookup import find_run
     from vae.runs.run_folder import output_folder
     from vae.visualization.metrics_table import markdown
 
     print(markdown(evaluate(config)))
-    print(f"Written to {output_folder(config.run, config.out) / 'metrics.json'}, metrics.md and report.html.")
+    print(f"Written to {output_folder(find_run(config.run), config.out) / 'metrics.json'}, metrics.md and report.html.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """make report: write the report of a run."""
 
-from pathlib import Path
-
 from omegaconf import DictConfig
 
 from vae.cli.command import command
@@ -9,10 +7,11 @@ from vae.cli.command import command
 
 @command("report")
 def main(config: DictConfig) -> None:
+    from vae.runs.lookup import find_run
     from vae.runs.run_folder import output_folder
     from vae.visualization.report import draw_and_write, write_report
 
-    run = Path(config.run).expanduser()
+    run = find_run(config.run)
     out = output_folder(run, config.out)
     if config.figures:
         path = draw_and_write(run, out / "figures", config.processed_dir, config.seed, out)
