@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import TINY
 from vae.cli.errors import InputError
+from vae.runs.foreign_data import require_same_data
 from vae.runs.records import read_result, write_records
 from vae.runs.run_folder import LATEST, mark_started, output_folder, replace_link, run_folder
 
@@ -74,3 +75,12 @@ def test_latest_is_the_run_that_was_started_last():
         mark_started(Path("models/runs", name))
     assert run_folder("latest", "now") == "models/runs/b" and run_folder(None, "now") == "models/runs/now"
     assert run_folder("elsewhere", "now") == "elsewhere"
+
+
+def test_a_second_stage_stays_on_the_data_of_its_model(composed):
+    stored, drawn = composed("train", "data=cats", "data.align=detect").data, composed("train").data
+    with pytest.raises(InputError, match="make sharpen init_from=theirs data=folder data.name=cats .* data.align=det"):
+        require_same_data("theirs", stored, drawn, ["init_from", "optimizer.lr"])
+    require_same_data("theirs", stored, drawn, ["data"])
+    require_same_data("theirs", stored, drawn, ["data.name"])
+    require_same_data("theirs", stored, stored, [])
