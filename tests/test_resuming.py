@@ -136,7 +136,7 @@ def test_a_run_that_is_ended_after_every_step_goes_on(options, composed, whole, 
     assert same(whole, tmp_path / "run")
 
 
-@pytest.mark.parametrize("hook", ["setup", "on_fit_start", "on_sanity_check_start", "on_train_start"])
+@pytest.mark.parametrize("hook", ["setup", "on_fit_start", "on_train_start"])
 def test_sigterm_before_the_first_step_never_ends_as_if_finished(options, composed, whole, hook, tmp_path):
     """A signal ends the process or saves a state; in any case the next start trains to the same end."""
     run = tmp_path / "run"
@@ -158,6 +158,15 @@ def test_sigterm_before_the_first_step_never_ends_as_if_finished(options, compos
     assert read_result(run) is None
     train(config)
     assert same(whole, run)
+
+
+def test_a_training_leaves_the_signals_as_they_were(options, composed, whole, interrupt, tmp_path):
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)}
+    train(composed("train", *options, f"run_dir={tmp_path / 'run'}", "trainer.max_epochs=1"))
+    interrupt(1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(SystemExit):
+        train(composed("train", *options, f"run_dir={tmp_path / 'killed'}"))
+    assert before == {number: signal.getsignal(number) for number in before} and before[signal.SIGTERM] == 0
 
 
 def test_a_finished_run_is_left_alone(options, composed, whole, monkeypatch):

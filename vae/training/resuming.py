@@ -142,14 +142,19 @@ class SaveState(Checkpoint):
         if Path(trainer.ckpt_path or "") == self.path:  # another run's checkpoint has another run's numbers
             self.table = checkpoint.get("metrics.csv")
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._restore_handlers()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._restore_handlers()
+        if isinstance(exception, SIGTERMException):  # Lightning would end with status 0, as if the run had finished
+            exception.code = 128 + signal.SIGTERM
+
+    def _restore_handlers(self) -> None:
+        """Restore Lightning's handlers before it restores the first ones; after that they would ignore all signals."""
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
         self.handlers = {}
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, SIGTERMException):  # Lightning would end with status 0, as if the run had finished
-            exception.code = 128 + signal.SIGTERM
 
     def _remember(self, number: int, _: object) -> None:
         self.signal = number
