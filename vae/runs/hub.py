@@ -7,7 +7,7 @@ login` or `HF_TOKEN`) and the address (`HF_ENDPOINT`).
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from vae.cli.extras import require
 
 PREFIX = "hub:"
 FILES = ("config.yaml", "*.safetensors", "metrics.json", "README.md", "figures/samples.png")  # of a model
+COMMIT = re.compile(r"[0-9a-f]{40}")
 NAME = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(@[\w./-]{1,200})?")
 
 
@@ -59,10 +60,16 @@ def download(name: str) -> Path:
     """
     repository = parse(name)
     require("huggingface_hub", "hub", name)
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import errors, snapshot_download
 
+    options = {"repo_id": repository.id, "revision": repository.revision, "allow_patterns": list(FILES)}
+    if COMMIT.fullmatch(repository.revision or ""):  # which never changes: the cache needs no question to the Hub
+        with suppress(errors.LocalEntryNotFoundError):
+            folder = Path(snapshot_download(**options, local_files_only=True))
+            if (folder / "config.yaml").is_file() and len(list(folder.glob("*.safetensors"))) > 1:  # not interrupted
+                return folder
     with _one_line(name):
-        return Path(snapshot_download(repository.id, revision=repository.revision, allow_patterns=list(FILES)))
+        return Path(snapshot_download(**options))
 
 
 def push(folder: Path, repository: Repository, licence: str | None = None) -> str:
