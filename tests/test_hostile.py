@@ -448,6 +448,49 @@ def test_the_records_of_a_run_from_somebody_else(tmp_path, marker, monkeypatch, 
     assert word in str(refusal.value) and "options.yaml" in str(refusal.value)
 
 
+@pytest.mark.parametrize("name", ["options.yaml", "environment.yaml", "result.json", "packages.txt", "config.yaml"])
+@pytest.mark.parametrize("kind", ["fifo", "/dev/zero", "/dev/tty", "folder", "huge"])
+def test_a_record_that_never_ends_is_refused_at_once(tmp_path, marker, monkeypatch, composed, name, kind):
+    """Each reader either refuses the file or does not need it; a test that blocks has found one that waits."""
+    from vae.reproduce_run import environment_differences, recorded_options
+    from vae.runs.records import read_result, reproducible_options, write_records
+    from vae.visualization.run_gallery import read_run
+    from vae.visualization.sweep_summary import read_record
+
+    monkeypatch.chdir(tmp_path)
+    config, run = composed("train", *TINY, "run_dir=run", "resume=run"), Path("run")
+    run.mkdir()
+    (run / "result.json").write_text('{"status": "failed", "error": "", "metrics": {}}')
+    (run / "options.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(reproducible_options(config))))
+    path = run / name
+    path.unlink(missing_ok=True)
+    match kind:
+        case "fifo":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "huge":
+            path.touch()
+            os.truncate(path, 1 << 40)
+        case _:
+            path.symlink_to(kind)
+    readers = {
+        "result.json": [read_result, read_record],
+        "options.yaml": [read_record, lambda folder: write_records(config, folder)],
+        "environment.yaml": [read_record, lambda folder: list(environment_differences(folder, folder))],
+        "packages.txt": [lambda folder: list(environment_differences(folder, folder))],
+        "config.yaml": [vae.load],
+    }
+    for read in readers[name]:
+        with pytest.raises(InputError, match=f"{name}|model.safetensors is missing") as refusal:
+            read(run)
+        assert "\n" not in str(refusal.value)
+    (run / "result.json").unlink() if name != "result.json" else None
+    read_run(run)  # shows what it can
+    with pytest.raises(InputError):
+        recorded_options(run)
+
+
 BROKEN = [
     ("options.yaml", "a: !!python/object/apply:os.system ['touch MARKER']"),
     ("options.yaml", LAUGHS),

@@ -1,4 +1,4 @@
-"""Which classes and functions the configuration of a model from somewhere else may name."""
+"""The classes and functions that the configuration of a model from elsewhere may name."""
 
 from functools import cache
 from pathlib import Path
@@ -11,15 +11,15 @@ from vae.cli.errors import InputError
 from vae.cli.locations import CONFIGS
 from vae.runs.safe_parsing import Parser, read_yaml
 
-SPECIAL = ("_target_", "_partial_", "_args_", "_convert_", "_recursive_")  # the keys that Hydra's instantiate obeys
-WHOLE = ("experiment", "debug", "sweep")  # folders of `configs/` whose files begin at the root
+SPECIAL = ("_target_", "_partial_", "_args_", "_convert_", "_recursive_")  # keys that control Hydra's `instantiate`
+AT_ROOT = ("experiment", "debug", "sweep")  # groups whose files hold nodes of the root
 
 
 def read_config(path: Path) -> DictConfig:
-    """The configuration in the folder of a run, of which nothing but our own classes can be made.
+    """Return the configuration in the folder of a run, from which only our own classes can be instantiated.
 
-    A node may only name what a file of `configs/` names at the same place: as `likelihood` there are likelihoods, as
-    `model.encoder` encoders. Names are compared as text, before anything is imported.
+    A node may only name what a file of `configs/` names at the same place: a likelihood in `likelihood`, an encoder in
+    `model.encoder`. Names are compared as text, before anything is imported.
 
     Raises:
         InputError: it cannot be read, names something else, or has interpolations, which could read the environment.
@@ -39,20 +39,20 @@ def read_config(path: Path) -> DictConfig:
 
 @cache
 def known() -> frozenset[tuple[str, str, Any]]:
-    """Place, key and value of all that `configs/` says to `instantiate`: ("likelihood", "_target_", "vae.…")."""
+    """Return place, key and value of all special keys in `configs/`, such as ("likelihood", "_target_", "vae.…")."""
     found = set()
     for path in CONFIGS.glob("*/*.yaml"):
         group = path.parent.name
         content = yaml.load(path.read_text(encoding="utf-8"), Parser)
-        leaves = _leaves(content if group in WHOLE else {group: content})
+        leaves = _leaves(content if group in AT_ROOT else {group: content})
         found |= {(place, key, value) for place, key, value in leaves if key in SPECIAL}
     return frozenset(found)
 
 
 def _leaves(node: Any, place: str = "", key: str = "") -> list[tuple[str, str, Any]]:
-    """Place, key and value of all that is no mapping or list; those in a list have the place of the list.
+    """Return place, key and value of every leaf; the elements of a list have the place of the list.
 
-    What is below a special key is one value, and told as text unless it is one anyway.
+    Everything below a special key is one value, as text unless it is text or a truth value itself.
     """
     if key in SPECIAL:
         return [(place, key, node if isinstance(node, str | bool) else repr(node))]
