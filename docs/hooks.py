@@ -1,6 +1,6 @@
-"""What mkdocs makes while it builds: formulas as MathML, the reference pages, the configuration reference, benchmarks.
+"""Hooks of mkdocs: formulas as MathML, the reference pages, the configuration reference, the table of benchmarks.
 
-Nothing of it is kept: the pages follow the docstrings in `vae/`, the YAML files in `configs/`, and the JSON files in
+The build generates these pages each time from the docstrings in `vae/`, the YAML files in `configs/` and the JSON files in
 `benchmarks/results/`.
 """
 
@@ -18,7 +18,7 @@ FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>',
 
 
 def on_page_content(page_html: str, **_: object) -> str:
-    r"""Every `\(…\)` and `\[…\]` as MathML, which browsers draw by themselves."""
+    r"""Convert every `\(…\)` and `\[…\]` to MathML, which browsers draw natively."""
 
     def mathml(found: re.Match) -> str:
         formula = re.sub(r"\\log\b(?! *\()", r"\\log\\,", html.unescape(found[2]).strip())  # a thin space after it
@@ -28,12 +28,12 @@ def on_page_content(page_html: str, **_: object) -> str:
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """The table of the benchmarks in its place."""
+    """Insert the table of benchmarks."""
     return markdown.replace("<!-- benchmarks -->", benchmarks(ROOT / "benchmarks" / "results"))
 
 
 def benchmarks(folder: Path) -> str:
-    """What `make bench` wrote, as one table, and where it was measured."""
+    """Return the results of `make bench` as a table, with the machine that measured them."""
     found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     if not found:
         return "*Nothing has been measured yet.*"
@@ -69,7 +69,7 @@ def on_files(files: Files, config: object) -> Files:
 
 
 def modules(package: str) -> list[str]:
-    """The public modules of `vae.<package>`, or that one module."""
+    """Return the public modules of `vae.<package>`, or that module."""
     folder = ROOT / "vae" / package
     if folder.is_dir():
         return [f"vae.{package}.{path.stem}" for path in sorted(folder.glob("[a-z]*.py"))]
@@ -77,12 +77,12 @@ def modules(package: str) -> list[str]:
 
 
 def reference(package: str) -> str:
-    """The page of a package: each of its modules, from the docstrings."""
+    """Return the page of a package, from the docstrings of its modules."""
     return _page(f"vae.{package}", "From the docstrings of the code.", modules(package))
 
 
 def commands() -> str:
-    """The page of the modules beside the packages."""
+    """Return the page of the commands."""
     names = [f"vae.{path.stem}" for path in sorted((ROOT / "vae").glob("[a-z]*.py")) if path.stem != "metrics"]
     return _page("Commands and the package", COMMANDS, ["vae", *names])
 
@@ -93,7 +93,7 @@ def _page(title: str, text: str, names: list[str]) -> str:
 
 
 def configuration() -> str:
-    """The page of all options, from `configs/`: one section a folder, one table a file."""
+    """Return the page of all options, with a section for each folder of `configs/` and a table for each file."""
     text = [
         "# Configuration",
         "",
@@ -143,12 +143,12 @@ def _choice(path: Path, name: str, prefix: str, heading: str) -> list[str]:
 
 
 def _linked(target: str) -> str:
-    """A class of ours as a link to its place in the reference, another as it is."""
+    """Return one of our classes as a link to the reference, any other class as text."""
     return f"[`{target}`][{target}]" if target.startswith("vae.") else f"`{target}`"
 
 
 def options(lines: list[str]) -> list[tuple[str, str, str]]:
-    """The options of a YAML file: dotted name, value as written, the comment behind it and in the lines below."""
+    """Return the options of a YAML file: dotted name, value as written, and comment."""
     found: list[tuple[str, str, str]] = []
     path: list[tuple[int, str]] = []
     for line in lines:
@@ -165,5 +165,5 @@ def options(lines: list[str]) -> list[tuple[str, str, str]]:
 
 
 def _cell(text: str) -> str:
-    """Text that may stand in a cell of a table."""
+    """Return text escaped for a cell of a table."""
     return text.strip().replace("|", "\\|")

@@ -1,4 +1,4 @@
-"""make compare: runs side by side, as summary.csv and summary.html."""
+"""make compare: compare runs in summary.csv and summary.html."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def compare(config: DictConfig) -> Path:
     """Summarise the runs that `config` names and return the path of summary.html.
 
     Raises:
-        InputError: there is no run.
+        InputError: there is no run, or `direction` is unknown.
     """
     from vae.visualization.sweep_summary import write_summary
 
@@ -23,13 +23,13 @@ def compare(config: DictConfig) -> Path:
         sweeps = sorted(path.parent for path in Path("models/sweeps").glob("*/sweep.yaml"))
         named = sweeps[-1] if sweeps else "models/runs"
     folders = [Path(str(name)).expanduser() for name in (named if isinstance(named, ListConfig) else [named])]
-    runs = [run for folder in folders for run in find(folder)]
+    runs = [run for folder in folders for run in list_runs(folder)]
     out = Path(config.out).expanduser() if config.out else folders[0] if len(folders) == 1 else Path("reports")
     return write_summary(runs, out, config.optimized_metric, config.direction)
 
 
-def find(folder: Path) -> list[Path]:
-    """A run, or the runs in a folder of them, in the order of their numbers or names.
+def list_runs(folder: Path) -> list[Path]:
+    """Return the folder if it is a run, otherwise the runs in it, ordered by number, then by name.
 
     Raises:
         InputError: there is none.

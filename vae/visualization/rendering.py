@@ -1,4 +1,4 @@
-"""Pages rendered from the templates beside the code, complete in one file each."""
+"""Render pages from templates; each page is one file without links to others."""
 
 import base64
 import io

@@ -82,7 +82,7 @@ def write_report(run: Path | str, figures: Path | None = None, out: Path | None 
     Args:
         run: the folder of the run.
         figures: the folder of its figures; None for `figures` in the run.
-        out: the folder of the report and of metrics that were measured anew; None for the run.
+        out: the folder of the report and of newly measured metrics; None for the run.
 
     Raises:
         InputError: there is no such run, it holds no trained model, or one of its files cannot be read.
