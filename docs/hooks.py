@@ -1,6 +1,6 @@
 """Hooks of mkdocs: formulas as MathML, the reference pages, the configuration reference, the table of benchmarks.
 
-The build generates these pages each time from the docstrings in `vae/`, the YAML files in `configs/` and the JSON files in
+Each build generates these pages from the docstrings in `vae/`, the YAML files in `configs/` and the JSON files in
 `benchmarks/results/`.
 """
 

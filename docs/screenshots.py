@@ -1,24 +1,28 @@
-"""Take the screenshots of the web page for the documentation, in Chromium: `make demo && make docs-images`."""
+"""Take the screenshots of the web page for the documentation, in Chromium: `make docs-images`.
+
+They show the model in the box; the photo is a drawn cat.
+"""
 
 import io
 import shutil
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
 
 import uvicorn
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from vae.app.catalog import Catalog
 from vae.app.server import web
-from vae.visualization.run_gallery import find_runs
+from vae.cli.locations import BOX
+from vae.data.synthetic.drawn import draw_cat
 
 IMAGES = Path(__file__).parent / "source" / "images"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 MAX_BYTES = 150_000  # of a screenshot
+SETTLE_MS = 1500  # until nothing moves any more
 TABS = {  # tab → the element that holds its images
     "New cats": "#new-cats",
     "Slider cat": "#slider-cat",
@@ -28,44 +32,55 @@ TABS = {  # tab → the element that holds its images
 }
 
 
-def main(run: str) -> None:
-    catalog = Catalog(run)
-    data = catalog.session().model.config.data
-    photo = sorted(Path(data.raw_dir).rglob("*.jpg"))[1]
+def main() -> None:
+    """Serve the page, and visit it as a desktop and as a phone."""
     sock = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(web(catalog), log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(web(Catalog(BOX)), log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()
     while not server.started and thread.is_alive():
         time.sleep(0.05)
+    address = f"http://127.0.0.1:{sock.getsockname()[1]}/"
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        page = chromium.new_page(viewport={"width": 1280, "height": 800})
-        page.goto(f"http://127.0.0.1:{sock.getsockname()[1]}")
-        for tab, place in TABS.items():
-            page.get_by_role("tab", name=tab).click()
-            if tab == "My cat":
-                page.set_input_files("#my-upload input[type=file]", photo)
-            page.wait_for_selector(f"{place} img")
-            if tab == "Runs" and len(find_runs("models")) > 1:
-                page.locator("#choose-runs input").click()
-                page.get_by_role("option").nth(1).click()
-                page.keyboard.press("Escape")
-            page.wait_for_timeout(1500)
-            take(page, tab.split()[0].lower())
-        phone = chromium.new_page(viewport={"width": 390, "height": 844}, device_scale_factor=2)
-        phone.goto(f"http://127.0.0.1:{sock.getsockname()[1]}/?cat=17")
-        phone.wait_for_selector("#slider-cat img")
-        phone.evaluate("scrollBy(0, 620)")
-        phone.wait_for_timeout(1500)
-        take(phone, "phone")
+        visit_desktop(chromium, address)
+        visit_phone(chromium, address)
         chromium.close()
     server.should_exit = True
     thread.join()
 
 
+def visit_desktop(browser: Browser, address: str) -> None:
+    """Take a screenshot of every tab."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(address)
+    photo = io.BytesIO()
+    draw_cat(3)[0].save(photo, "PNG")
+    for tab, place in TABS.items():
+        page.get_by_role("tab", name=tab).click()
+        if tab == "My cat":
+            file = {"name": "cat.png", "mimeType": "image/png", "buffer": photo.getvalue()}
+            page.set_input_files("#my-upload input[type=file]", file)
+        page.wait_for_selector(f"{place} img")
+        if tab == "Runs":
+            page.locator("#runs .metrics tr").nth(3).scroll_into_view_if_needed()
+        page.wait_for_timeout(SETTLE_MS)
+        take(page, tab.split()[0].lower())
+
+
+def visit_phone(browser: Browser, address: str) -> None:
+    """Take a screenshot of the sliders, scrolled down."""
+    page = browser.new_page(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    page.goto(f"{address}?cat=17")
+    page.wait_for_selector("#slider-cat img")
+    page.wait_for_timeout(SETTLE_MS)
+    page.evaluate("scrollBy(0, 620)")
+    page.wait_for_timeout(SETTLE_MS)
+    take(page, "phone")
+
+
 def take(page: Page, name: str) -> None:
-    """Write a screenshot of the page, compressed until it is small enough."""
+    """Write a screenshot as JPEG, compressed until it is small enough."""
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     path = IMAGES / f"app-{name}.jpg"
     for quality in range(88, 30, -6):
@@ -76,4 +91,4 @@ def take(page: Page, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "models/runs/demo")
+    main()
