@@ -9,17 +9,25 @@ ARGS   ?=
 RUN     := $(VENV)/bin/python -m
 STAMP   := $(VENV)/.requirements
 
-# Every name=value of the command line but the three above, quoted for the shell as it was typed.
+# Every name=value of the command line but the three above, quoted for the shell as it was typed, and ARGS; `make help
+# NAME` turns them into --help.
 quote    = '$(subst ','\'',$(1))'
 typed    = $(if $(filter command,$(origin $(1))),$(call quote,$(1)=$(value $(1))))
-OPTIONS := $(foreach name,$(sort $(filter-out PYTHON VENV ARGS,$(.VARIABLES))),$(call typed,$(name)))
+OPTIONS := $(foreach name,$(sort $(filter-out PYTHON VENV ARGS,$(.VARIABLES))),$(call typed,$(name))) $(ARGS)
+
+COMMANDS := demo data detector train sharpen sweep compare predict export evaluate figures report reproduce check app web
+ifneq ($(filter help,$(MAKECMDGOALS)),)
+  ASKED   := $(filter-out help,$(MAKECMDGOALS))
+  OPTIONS += --help
+  $(if $(filter-out $(COMMANDS),$(ASKED)),$(error no options: $(filter-out $(COMMANDS),$(ASKED)); those with options are $(COMMANDS)))
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo data detector train sharpen sweep compare predict export evaluate figures report reproduce pipeline check \
 	app web bench test lint format docs docs-serve docs-images requirements clean
 
-help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help: ## this list; make help predict lists the options of predict
+	@$(if $(ASKED),:,awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST))
 
 setup: $(STAMP) ## bring the virtual environment up to date (every target does)
 

@@ -59,7 +59,7 @@ def child(work: Callable[[], object]) -> int:
         try:
             work()
         except BaseException as error:
-            status = explain(error, "train")
+            status = explain(error)
         os._exit(status)
     return number
 

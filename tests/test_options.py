@@ -64,7 +64,7 @@ def test_every_option_has_a_domain_that_its_default_fits(name):
 
 @pytest.mark.parametrize(("group", "choice"), FILES)
 def test_every_file_stays_within_the_domains(group, choice):
-    config = composed("train", f"{group}={choice}", "data.name=any")
+    config = composed("train", f"{group}={choice}", "data.name=any", *(["data.repo=a/b"] if choice == "hub" else []))
     validate(config, options("train", choose("train", {group: [choice]})))
 
 

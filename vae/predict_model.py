@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from vae.cli.command import command
 from vae.cli.errors import InputError
+from vae.cli.memory import require_memory
 
 
 def predict(config: DictConfig) -> list[Path]:
@@ -32,6 +33,7 @@ def sample(model, config: DictConfig, out: Path) -> list[Path]:
     from vae.models.vae import PART
     from vae.visualization.images import save_grid, save_images
 
+    check_size(model, config, config.num_images)
     z = model.sample_latents(config.num_images, config.seed, config.temperature)
     drawn = []
 
@@ -48,6 +50,17 @@ def sample(model, config: DictConfig, out: Path) -> list[Path]:
     return written
 
 
+def check_size(model, config: DictConfig, images: int) -> None:
+    """Check that the machine can hold the latents of some images and, for the sheet, the images.
+
+    Raises:
+        InputError: it cannot; the message says how much memory they need.
+    """
+    latent = model.sample_latents(1, seed=0).numel()
+    pixels = 3 * model.config.data.image_size**2 if config.grid or config.mode == "interpolate" else 0
+    require_memory(f"num_images={config.num_images}", 4 * images * (latent + pixels))  # float32
+
+
 def interpolate(model, config: DictConfig, out: Path) -> list[Path]:
     """A loop through `num_images` cats, `steps` frames from each to the next: 000000.png …, grid.png, loop.gif."""
     from vae.data.images import read_images
@@ -60,6 +73,7 @@ def interpolate(model, config: DictConfig, out: Path) -> list[Path]:
         if len(z) < 2:
             raise InputError(f"images={config.images} holds one picture: an interpolation needs two or more")
     else:
+        check_size(model, config, config.num_images * config.steps)
         z = model.sample_latents(config.num_images, config.seed, config.temperature)
     frames = model.decode(closed_loop(z, config.steps, config.path))
     written = save_images(frames, out)

@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 import vae.cli.compose  # noqa: F401  (registers the resolvers of the configurations)
 from vae.cli.errors import EnvironmentProblem, InputError
@@ -28,6 +28,8 @@ from vae.cli.options import choose, options
 from vae.cli.overrides import to_overrides, validate
 from vae.runs.records import discard_records
 
+MAX_LINE = 2000  # characters of an error message
+OUT_OF_MEMORY = "out of memory: take smaller images, smaller batches or a smaller model"
 HYDRA_FLAGS = ("--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--info", "-i")
 
 
@@ -103,50 +105,58 @@ def hydra_choices() -> dict[str, list[str]]:
 
 
 def explain(error: BaseException) -> int:
-    """Print the one line that explains `error`, or the traceback of a bug of ours; return the exit status."""
-    status = report(error)
-    if status is None:
-        sys.excepthook(type(error), error, error.__traceback__)
-        return 70
-    return status
+    """Print the one line that explains an error, or the traceback of a bug of ours; return the exit status."""
+    if (known := describe(error)) is not None:
+        return _complain(*known)
+    sys.excepthook(type(error), error, error.__traceback__)
+    return 70
 
 
-def report(error: BaseException) -> int | None:
-    """Print the one line that explains `error` and return the exit status; None when it is a bug of ours."""
+def describe(error: BaseException) -> tuple[str, int] | None:
+    """Return the one line that explains an error and its exit status, or None for a bug of ours."""
     for cause in _chain(error):
-        if isinstance(cause, InputError):
-            return _complain(cause, 2)
-        if isinstance(cause, EnvironmentProblem):
-            return _complain(cause, 1)
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return _complain(f"the disk is full{_file(cause)}: free some space and run the command again", 1)
-        if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return _complain(f"not allowed to write or read{_file(cause)}: choose another folder or mend its rights", 1)
-        if isinstance(cause, FileExistsError | NotADirectoryError):
-            return _complain(f"{cause.filename} is a file, where a folder is needed: name another folder", 2)
-    if isinstance(error, OverrideParseException):
-        return _complain(f"option {error.override!r} cannot be read: {str(error).splitlines()[0]}", 2)
-    if isinstance(error, MissingMandatoryValue):
-        return _complain(f"{error}: give it a value", 2)
-    if isinstance(error, InstantiationException) and (reason := _unusable(error)):
-        return _complain(reason, 2)
-    if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
-        return _complain(error, 2)
+        match cause:
+            case InputError():
+                return str(cause), 2
+            case EnvironmentProblem():
+                return str(cause), 1
+            case FileExistsError() | NotADirectoryError():
+                return f"{cause.filename} is a file, where a folder is needed: name another folder", 2
+            case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
+                return f"the disk is full{_file(cause)}: free some space and run the command again", 1
+            case OSError(errno=errno.EACCES | errno.EPERM | errno.EROFS):
+                return f"not allowed to write or read{_file(cause)}: choose another folder or change its rights", 1
+            case OSError(strerror=str(reason), filename=str() | bytes()):
+                return f"{reason}{_file(cause)}: name another file or folder", 1
+            case MemoryError():
+                return OUT_OF_MEMORY, 1
+            case RuntimeError() if "can't allocate memory" in str(cause) or "out of memory" in str(cause):
+                return OUT_OF_MEMORY, 1
+        if type(cause).__name__ == "MisconfigurationException":  # Lightning's word for options that do not go together
+            return f"Lightning refuses these options: {cause}", 2
+    match error:
+        case OverrideParseException():
+            return f"option {error.override!r} cannot be read: {str(error).splitlines()[0]}", 2
+        case InstantiationException():
+            reason = _refused_by_class(error)
+            return (reason, 2) if reason else None
+        case HydraException() | OmegaConfBaseException():
+            return str(error), 2
     return None
 
 
-def _unusable(error: InstantiationException) -> str | None:
-    """What a class of a library says of its options; None where the mistake is more likely ours."""
+def _refused_by_class(error: InstantiationException) -> str | None:
+    """Return what the class of a library has against its options, or None where the mistake is more likely ours."""
     place = re.search(r"full_key: (.+)", str(error))
     *_, cause = _chain(error)
-    theirs = isinstance(cause, ValueError | ImportError) or type(cause).__name__ == "MisconfigurationException"
-    if theirs or "unexpected keyword argument" in str(cause):
+    if isinstance(cause, ValueError | ImportError) or "unexpected keyword argument" in str(cause):
         return f"{place[1] if place else 'an option'} cannot be made: {str(cause) or type(cause).__name__}"
     return None
 
 
 def _complain(message: object, status: int) -> int:
-    print("error:", " ".join(str(message).split()), file=sys.stderr)
+    line = " ".join(str(message).split())
+    print("error:", line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}…", file=sys.stderr)
     return status
 
 
@@ -157,4 +167,4 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _file(error: OSError) -> str:
-    return f" ({error.filename})" if error.filename else ""
+    return f" ({os.fsdecode(error.filename)})" if error.filename else ""

@@ -65,7 +65,9 @@ def validate(config: DictConfig, declared: dict[str, Option]) -> None:
         parent, _, leaf = name.rpartition(".")
         try:
             node = OmegaConf.select(config, parent) if parent else config
-            if not isinstance(node, DictConfig) or leaf not in node:
+            if not isinstance(node, DictConfig) or leaf not in list(
+                node
+            ):  # `in node` is false where a value is missing
                 continue
             if OmegaConf.is_missing(node, leaf):
                 raise InputError(f"{name} is needed: {name}=… ({option.comment})")
@@ -114,6 +116,11 @@ def _value(name: str, value: str, option: Option, sweep: bool) -> str:
     Raises:
         InputError: the domain does not have it.
     """
+    if "${" in value:
+        try:
+            OmegaConf.create({"value": value})
+        except OmegaConfBaseException:
+            raise InputError(f"{name}={_shown(value)} is no reference to an option, which begins with '${{'") from None
     parsed, domain = _parse(name, value), option.domain
     literal = domain is not None and domain.has_texts()
     if parsed is None:  # not in Hydra's grammar: text, or a mistake
@@ -211,7 +218,7 @@ def quote(text: str) -> str:
 
 
 def _shown(value: Any, quoted: bool = True) -> str:
-    text = "null" if value is None else repr(value) if quoted else str(value)
+    text = "null" if value is None else repr(value) if quoted or not str(value).isprintable() else str(value)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
