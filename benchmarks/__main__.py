@@ -4,6 +4,8 @@ make bench                                    # all of them, about half an hour 
 make bench ARGS="step data"                   # some of them
 make bench ARGS="data --photos ~/pictures"    # with photos of your own, each with its .cat file
 make bench ARGS="peers --run models/latest"   # samples beside those of other libraries' models
+make bench ARGS="against --checkout ../old"   # the step of the default training in another checkout
+make bench ARGS="parity --pytorch-vae ../PyTorch-VAE"    # losses and gradients of other libraries
 """
 
 import argparse
@@ -30,6 +32,8 @@ NAMES = (
     "defaults",
     "gpu",
     "peers",
+    "against",
+    "parity",
 )
 
 
@@ -39,6 +43,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(NAMES)}; all if none is named")
     parser.add_argument("--photos", type=Path, help="photos with .cat files, for `data`; else drawn cats")
     parser.add_argument("--run", type=Path, help="a trained run, for `peers`")
+    parser.add_argument("--checkout", type=Path, help="another checkout of this project, for `against`")
+    parser.add_argument("--pytorch-vae", type=Path, help="a checkout of AntixK/PyTorch-VAE, for `parity`")
     parser.add_argument(
         "--minutes", type=float, default=8, help="of processor time that `peers` trains every other model"
     )
@@ -52,6 +58,8 @@ def main() -> None:
     options.results = options.results.resolve()
     options.photos = options.photos and options.photos.expanduser().resolve()
     options.run = options.run and options.run.expanduser().resolve()
+    options.checkout = options.checkout and options.checkout.expanduser().resolve()
+    options.pytorch_vae = options.pytorch_vae and options.pytorch_vae.expanduser().resolve()
     options.processed = Path("data/processed").resolve()
     failed: list[str] = []
     for name in options.names or NAMES:

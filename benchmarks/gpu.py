@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measuring import Row
+from benchmarks.step import loss
 from vae.cli.compose import compose
 from vae.models.vae import build
 
@@ -41,12 +42,9 @@ def _row(how: str, size: int, batch: int, device: torch.device, precise: torch.d
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=precise == torch.bfloat16):
-            posterior = model.encoder(x)
-            z = posterior.rsample()
-            penalty, _ = model.regularizer(posterior, z, model.prior)
-            loss = (penalty - model.likelihood(model.decoder(z), x)).mean() / x[0].numel()
+            value = loss(model, x) / x[0].numel()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        value.backward()
         optimizer.step()
 
     operations, moved = floor(model, x, step, precise)

@@ -1,0 +1,164 @@
+"""Losses and gradients of our variants next to those of the same variants in pythae and PyTorch-VAE.
+
+    make bench ARGS="parity --pytorch-vae FOLDER"
+
+Both sides share the network objects, so weights and gradients are those of the same parameters; they draw the same
+noise from the same seed for the same batch. pythae comes from benchmarks/requirements.txt, PyTorch-VAE from a checkout.
+Likelihoods are Gaussian with fixed scale on both sides; the constants that only one side adds are subtracted.
+"""
+
+import importlib.util
+import math
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks import vanilla
+from benchmarks.measuring import Row
+from benchmarks.step import loss
+from benchmarks.vanilla import OURS
+from vae.cli.compose import compose
+from vae.models.vae import build
+
+SIZE, BATCH, LATENTS = 64, 8, 128
+PIXELS = 3 * SIZE**2
+GOAL = "≤ 1e-5 relative"
+
+
+class Case(NamedTuple):
+    """A variant and its peer.
+
+    Attributes:
+        name: of the variant.
+        peer: class of the peer, in words.
+        options: of our configuration; σ of the likelihood among them.
+        make: (peer's modules, encoder, decoder) → its loss as a function of images, scaled to nats per image.
+        constant: nats per image that our loss has and the peer's has not.
+        note: what the peer computes instead, where it differs from the paper.
+    """
+
+    name: str
+    peer: str
+    options: tuple[str, ...]
+    make: Callable[[SimpleNamespace, nn.Module, nn.Module], Callable[[Tensor], Tensor]]
+    constant: float
+    note: str = ""
+
+
+def gaussian_constant(scale: float) -> float:
+    """Return the nats per image of a Gaussian's normalisation, which the peers leave out."""
+    return PIXELS * (0.5 * math.log(2 * math.pi) + math.log(scale))
+
+
+def pythae_vae(beta: float | None) -> Callable:
+    """Return the loss of pythae's `VAE`, or of its `BetaVAE` with a beta."""
+
+    def make(peers: SimpleNamespace, encoder: nn.Module, decoder: nn.Module) -> Callable[[Tensor], Tensor]:
+        shape = {"input_dim": (3, SIZE, SIZE), "latent_dim": LATENTS, "reconstruction_loss": "mse"}
+        models, way = peers.pythae, peers.pythae_way
+        config = models.VAEConfig(**shape) if beta is None else models.BetaVAEConfig(**shape, beta=beta)
+        model = (models.VAE if beta is None else models.BetaVAE)(config, way.Encoder(SIZE), way.Decoder(SIZE))
+        model.encoder.network, model.decoder.network = encoder, decoder
+        return lambda x: model({"data": x}).loss
+
+    return make
+
+
+def pytorch_vae(module: str, name: str, weight: float, **arguments: object) -> Callable:
+    """Return the loss of a class of PyTorch-VAE in nats per image.
+
+    Its reconstruction term is a mean over pixels. Times the number of pixels, it is that of a Gaussian likelihood with
+    σ² = 1/2, and its KL weight M_N becomes β = M_N · pixels.
+    """
+
+    def make(peers: SimpleNamespace, encoder: nn.Module, decoder: nn.Module) -> Callable[[Tensor], Tensor]:
+        model = getattr(peers.pytorch_vae(module), name)(in_channels=3, latent_dim=LATENTS, **arguments)
+        model.encode, model.decode = encoder.forward, decoder.forward
+        return lambda x: PIXELS * model.loss_function(*model(x), M_N=weight)["loss"]
+
+    return make
+
+
+ONE = ("likelihood=gaussian", "likelihood.scale=1")
+HALF = ("likelihood=gaussian", f"likelihood.scale={math.sqrt(0.5)}")
+CASES = [
+    Case("VAE", "pythae VAE", (*ONE, "regularizer.beta=1"), pythae_vae(None), gaussian_constant(1)),
+    Case("β-VAE, β = 4", "pythae BetaVAE", (*ONE, "regularizer.beta=4"), pythae_vae(4.0), gaussian_constant(1)),
+    Case(
+        "VAE", "PyTorch-VAE VanillaVAE", (*HALF, f"regularizer.beta={0.00025 * PIXELS}"),
+        pytorch_vae("vanilla_vae", "VanillaVAE", 0.00025), gaussian_constant(math.sqrt(0.5)),
+    ),
+    Case(
+        "β-VAE, β = 4", "PyTorch-VAE BetaVAE", (*HALF, f"regularizer.beta={4 * 0.00025 * PIXELS}"),
+        pytorch_vae("beta_vae", "BetaVAE", 0.00025, beta=4, loss_type="H"), gaussian_constant(math.sqrt(0.5)),
+    ),
+]  # fmt: skip
+
+
+def measure(options) -> tuple[list[Row], dict]:
+    """Return two rows for each case: the relative differences of loss and gradient."""
+    peers = SimpleNamespace()
+    if importlib.util.find_spec("pythae"):
+        import pythae.models
+
+        from benchmarks import pythae_way
+
+        peers.pythae, peers.pythae_way = pythae.models, pythae_way
+    if options.pytorch_vae:
+        peers.pytorch_vae = lambda module: load_pytorch_vae(options.pytorch_vae, module)
+    rows, notes = [], {}
+    for case in CASES:
+        if not hasattr(peers, case.peer.split()[0].lower().replace("-", "_")):
+            print(f"  {case.peer} is not here: {case.name} is left out")
+            continue
+        for quantity, difference in zip(("loss", "gradient"), compare(case, peers), strict=True):
+            unit = "relative difference"
+            rows.append(
+                Row(
+                    f"{quantity} of {case.name}, as in {case.peer}", difference, None, None, GOAL, None, unit, case.peer
+                )
+            )
+        notes |= {f"{case.name}, {case.peer}": case.note} if case.note else {}
+    return rows, {"notes": notes}
+
+
+def compare(case: Case, peers: SimpleNamespace) -> tuple[float, float]:
+    """Return the relative differences of the loss and of the gradient, the norm of the difference over the norm."""
+    torch.manual_seed(0)
+    model = build(compose("train", *OURS, *case.options, f"data.image_size={SIZE}")).train()
+    encoder, decoder = vanilla.Encoder(SIZE, LATENTS), vanilla.Decoder(SIZE, LATENTS)
+    for network, ours in ((encoder, model.encoder), (decoder, model.decoder)):
+        for name, layers in ours.named_children():
+            setattr(network, name, layers)
+    x = torch.rand(BATCH, 3, SIZE, SIZE) * 2 - 1
+    sides = (lambda: loss(model, x) - case.constant, partial(case.make(peers, encoder, decoder), x))
+    values, gradients = [], []
+    for side in sides:
+        # Batch norm keeps running statistics, which training mode does not use, so both sides see the same network.
+        model.zero_grad()
+        torch.manual_seed(1)
+        value = side()
+        value.backward()
+        values.append(value.item())
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    ours, theirs = gradients
+    return abs(values[0] - values[1]) / abs(values[1]), float((ours - theirs).norm() / theirs.norm())
+
+
+def load_pytorch_vae(checkout: Path, module: str) -> ModuleType:
+    """Import a file of PyTorch-VAE's `models` without its package, which imports every model."""
+    package = "pytorch_vae_models"
+    if package not in sys.modules:
+        sys.modules[package] = ModuleType(package)
+        sys.modules[package].__path__ = [str(checkout / "models")]
+        base = importlib.import_module(f"{package}.base")
+        sys.modules[package].BaseVAE = base.BaseVAE
+        # Its files say `from models import BaseVAE` and `from .types_ import *`.
+        sys.modules["models"] = sys.modules[package]
+    return importlib.import_module(f"{package}.{module}")
