@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import threading
-import time
 import zipfile
 from pathlib import Path
 
@@ -173,12 +172,18 @@ def address(catalog, tmp_path_factory):
     from vae.app.server import listening, web
 
     os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("uploads"))
-    server = uvicorn.Server(uvicorn.Config(web(catalog), log_level="error"))
+    started = threading.Event()
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets=None) -> None:
+            await super().startup(sockets)
+            started.set()
+
+    server = Server(uvicorn.Config(web(catalog), log_level="error"))
     sock = listening("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()
-    while not server.started and thread.is_alive():
-        time.sleep(0.01)
+    assert started.wait(60)
     yield f"http://127.0.0.1:{sock.getsockname()[1]}/"
     server.should_exit = True
     thread.join()

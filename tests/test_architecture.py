@@ -13,8 +13,6 @@ FLOORS = [{"cli", "runs"}, {"data"}, {"models", "metrics"}, {"training"}, {"visu
 EXCEPTIONS = {
     ("vae.models.adversarial", "vae.training.module"),
     ("vae.models.directions", "vae.models.serialization"),
-    ("vae.runs.sweeps", "vae.visualization.sweep_summary"),
-    ("vae.visualization.sweep_summary", "vae.app.uploads"),
 }
 
 

@@ -363,7 +363,7 @@ def test_a_run_folder_is_one_trainings(composed, drawn):
     def hold() -> None:
         with runs.lock_run(Path("run")):
             Path("holding").touch()
-            time.sleep(60)
+            signal.pause()
 
     number = child(hold)
     until(Path("holding").exists)

@@ -3,9 +3,9 @@ import torch
 
 from vae.cli.errors import InputError
 from vae.models.distributions import StandardNormal
-from vae.models.samplers import GaussianMixture, Prior
+from vae.models.samplers import GaussianMixture, Sampler
 
-SAMPLERS = [Prior, GaussianMixture]
+SAMPLERS = Sampler.__subclasses__()
 
 
 @pytest.fixture
@@ -37,10 +37,13 @@ def test_spatial_latents(kind):
 
 
 @pytest.mark.parametrize("kind", SAMPLERS)
-def test_temperature_zero_leaves_only_means(kind, codes):
+def test_temperature_scales_the_deviations(kind, codes):
     sampler = kind(StandardNormal((3,)))
     sampler.fit(codes)
-    assert len(sampler.sample(200, torch.Generator().manual_seed(0), temperature=0.0).unique(dim=0)) <= 40
+    means, half, one = (sampler.sample(200, torch.Generator().manual_seed(0), temperature=t) for t in (0.0, 0.5, 1.0))
+    torch.testing.assert_close(half - means, 0.5 * (one - means))
+    allowed = getattr(sampler, "means", torch.zeros(1, 3))  # of the components; of the prior
+    assert (means[:, None] - allowed).abs().amax(2).amin(1).max() < 1e-6 and (one - means).std() > 0.3
 
 
 def test_the_mixture_has_the_moments_of_the_codes(codes):

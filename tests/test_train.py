@@ -3,13 +3,11 @@
 import csv
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -20,6 +18,8 @@ from vae.cli.errors import InputError
 from vae.models.serialization import load
 from vae.predict_model import predict
 from vae.train_model import train
+
+NO_FIGURES = ["callbacks.figures=null"]  # a third of the time of such short trainings
 
 
 @pytest.fixture(autouse=True)
@@ -63,29 +63,21 @@ def test_the_run_folder_is_whole(run):
             assert values and np.isfinite(values).all()
 
 
-def test_training_learns(run):
-    rows = list(csv.DictReader((run / "metrics.csv").open()))
-    losses = [float(row["train/loss"]) for row in rows if row["train/loss"]]
-    assert losses[-1] < losses[0]
-
-
 def test_same_seed_same_weights(options, composed, run, tmp_path):
-    train(composed("train", *options, f"run_dir={tmp_path / 'again'}"))
+    train(composed("train", *options, *NO_FIGURES, f"run_dir={tmp_path / 'again'}"))
     assert same(weights(run), weights(tmp_path / "again"))
-    train(composed("train", *options, f"run_dir={tmp_path / 'other'}", "seed=1"))
+    train(composed("train", *options, *NO_FIGURES, f"run_dir={tmp_path / 'other'}", "seed=1"))
     assert not same(weights(run), weights(tmp_path / "other"))
 
 
 def test_going_on_from_a_checkpoint_ends_in_the_same_weights(options, composed, run, tmp_path):
-    constant = ["scheduler=none", "regularizer.warmup=0"]
+    constant = ["scheduler=none", "regularizer.warmup=0", *NO_FIGURES, "sampler=prior"]
     train(composed("train", *options, *constant, f"run_dir={tmp_path / 'whole'}"))
     train(composed("train", *options, *constant, f"run_dir={tmp_path / 'half'}", "trainer.max_epochs=1"))
     last = tmp_path / "half" / "checkpoints" / "last.ckpt"
     train(composed("train", *options, *constant, f"run_dir={tmp_path / 'rest'}", f"ckpt_path={last}"))
     whole, rest = weights(tmp_path / "whole"), weights(tmp_path / "rest")
-    assert same(
-        {k: v for k, v in whole.items() if "sampler" not in k}, {k: rest[k] for k in whole if "sampler" not in k}
-    )
+    assert same(whole, rest)
 
 
 def test_a_checkpoint_of_another_shape_is_named(options, composed, run, tmp_path):
@@ -99,12 +91,10 @@ def test_fast_dev_run_leaves_the_latest_run_alone(options, composed, tmp_path):
     assert (tmp_path / "run" / "model.safetensors").exists() and not (tmp_path / "models" / "latest").exists()
 
 
-@pytest.mark.parametrize(
-    "variant", ["model=resnet", "likelihood=bce", "optimizer=sgd", "scheduler=plateau", "sampler=prior"]
-)
-def test_variants_train(options, composed, tmp_path, variant):
-    measures = train(composed("train", *options, variant, f"run_dir={tmp_path}", "trainer.max_epochs=1"))
-    assert np.isfinite(measures["test/loss"])
+def test_other_parts_train_together(options, composed, tmp_path):
+    other = ["model=resnet", "likelihood=bce", "optimizer=sgd", "scheduler=plateau", "sampler=prior"]
+    metrics = train(composed("train", *options, *NO_FIGURES, *other, f"run_dir={tmp_path}", "trainer.max_epochs=1"))
+    assert np.isfinite(metrics["test/loss"])
 
 
 def test_export_and_load_give_the_same_pictures(run):
@@ -178,21 +168,14 @@ def test_damaged_exports_are_named(run, tmp_path):
         load(tmp_path)
 
 
-def test_ctrl_c_ends_with_a_usable_run(options, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "vae.train_model",
-        *options,
-        f"run_dir={tmp_path / 'run'}",
-        "trainer.max_epochs=100000",
-    ]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=120)
-    assert process.returncode == 0, stderr
+class PressCtrlC(pl.Callback):
+    """Presses Ctrl-C at the end of the first epoch."""
+
+    def on_train_epoch_end(self, *_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_ends_with_a_usable_run(options, composed, tmp_path):
+    press = "+callbacks.ctrl_c={_target_: tests.test_train.PressCtrlC}"
+    train(composed("train", *options, *NO_FIGURES, f"run_dir={tmp_path / 'run'}", "trainer.max_epochs=100000", press))
     assert vae.load(tmp_path / "models" / "latest").sample(1).shape == (1, 3, 16, 16)
