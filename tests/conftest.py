@@ -6,9 +6,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hypothesis import settings
 from omegaconf import DictConfig
 
 from vae.cli.locations import CONFIGS
+
+# A deadline for an example would fail on a busy machine.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 # Small enough for a test, and still the real thing.
 TINY = ["data.image_size=16", "data.batch_size=16", "model.channels=[8,16]", "model.latent_dim=4", "report=false"]
