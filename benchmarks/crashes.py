@@ -39,8 +39,8 @@ from vae.cli.compose import compose
 from vae.data.preparation import make_dataset
 from vae.data.sources import download_photos
 from vae.data.synthetic.drawn import draw_dataset
-from vae.models.serialization import CODES, CONFIG, MODEL, export
-from vae.models.vae import build
+from vae.models.build import build
+from vae.models.serialization import CONFIG, LATENTS, MODEL, export
 from vae.predict_model import predict
 from vae.train_model import train
 
@@ -203,7 +203,7 @@ def sound(path: Path) -> bool:
 
 def mixed(run: Path, versions: list[dict[str, str]]) -> bool:
     """Whether a model stands beside the configuration or the codes of another."""
-    names = {f"{run.name}/{name}" for name in (MODEL, CONFIG, CODES)}
+    names = {f"{run.name}/{name}" for name in (MODEL, CONFIG, LATENTS)}
     found = {name: digest for name, digest in digests(run.parent).items() if name in names}
     return (run / MODEL).exists() and not any(found.items() <= version.items() for version in versions)
 

@@ -9,7 +9,7 @@ from benchmarks.measuring import Row, compare, seconds
 from benchmarks.step import Bare
 from vae.data.datamodule import FaceDataModule, to_images
 from vae.data.store import FaceStore, cores
-from vae.training.build import precision
+from vae.training.devices import auto_precision
 
 UNIT = "pictures/s"
 
@@ -36,9 +36,9 @@ def measure(options) -> tuple[list[Row], dict]:
     def against(name: str, what: str, step: Bare, x: torch.Tensor, **how: int) -> Row:
         return compare(name, lambda: speed(default, last), lambda: speed(step, x, **how), None, UNIT, what, rounds)
 
-    other = "32-true" if precision("cpu") == "bf16-mixed" else "bf16-mixed"
+    other = "32-true" if auto_precision("cpu") == "bf16-mixed" else "bf16-mixed"
     rows = [
-        against(f"trainer.precision=auto ({precision('cpu')})", other, Bare(data, how=other), last),
+        against(f"trainer.precision=auto ({auto_precision('cpu')})", other, Bare(data, how=other), last),
         against("channels_last=true", "false", Bare(data, channels_last=False), contiguous),
         against(f"{torch.get_num_threads()} threads", "1 thread", default, last, threads=1),
     ]

@@ -33,8 +33,8 @@ import vae
 from vae.cli.compose import compose
 from vae.cli.errors import EnvironmentProblem, InputError
 from vae.data.image_bytes import decode_image
+from vae.models.build import build
 from vae.models.serialization import export, load_latents
-from vae.models.vae import build
 from vae.runs.records import flatten
 from vae.runs.safe_parsing import read_json, read_yaml
 from vae.visualization.sweep_summary import write_summary
@@ -51,7 +51,7 @@ TOKENS = (
     b"{",
     b"1e999",
 )
-NAMES = ("config.yaml", "model.safetensors", "codes.safetensors")
+NAMES = ("config.yaml", "model.safetensors", "latents.safetensors")
 VALUES = st.one_of(
     st.none(),
     st.booleans(),

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.measuring import Row
 from benchmarks.step import loss
 from vae.cli.compose import compose
-from vae.models.vae import build
+from vae.models.build import build
 
 HOWS = ("32-true", "bf16-mixed", "bf16-mixed, compiled", "bf16-mixed, CUDA graphs")
 

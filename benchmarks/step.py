@@ -13,10 +13,14 @@ from benchmarks.drawing import drawn
 from benchmarks.measuring import Row, compare, seconds
 from benchmarks.vanilla import OURS
 from vae.cli.compose import compose
+from vae.data.batch import Batch
 from vae.data.datamodule import to_images
 from vae.data.store import FaceStore, cores
-from vae.models.vae import VAE, build
-from vae.training.build import precision
+from vae.models.build import build
+from vae.models.objectives.elbo import ELBO
+from vae.models.regularizers.regularizer import State
+from vae.models.vae import VAE
+from vae.training.devices import auto_precision
 
 SIZE, BATCH = 64, 64
 # The other libraries draw no figures during training and augment by mirroring only.
@@ -25,10 +29,7 @@ QUIET = ["callbacks.figures=null", "data.augment=null", "report=false", "trainer
 
 def loss(model: VAE, x: Tensor) -> Tensor:
     """Return the training loss of a batch `(B, 3, S, S)`, a scalar in nats per image."""
-    posterior = model.encoder(x)
-    z = posterior.rsample()
-    penalty, _ = model.regularizer(posterior, z, model.prior)
-    return (penalty - model.likelihood(model.decoder(z), x)).mean()
+    return ELBO()(model, Batch(x), State()).loss.mean()
 
 
 class Bare:
@@ -37,7 +38,7 @@ class Bare:
     def __init__(self, options: list[str], channels_last: bool = True, how: str | None = None) -> None:
         self.model = build(compose("train", *options))
         self.model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
-        self.bf16 = (how or precision("cpu")) == "bf16-mixed"
+        self.bf16 = (how or auto_precision("cpu")) == "bf16-mixed"
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3)
 
     def __call__(self, x: Tensor) -> None:
@@ -79,7 +80,7 @@ def measure(options) -> tuple[list[Row], dict]:
 
     bare, other = Bare([*data, *OURS]), pytorch_vae.Step(SIZE)
     several = range(2 if options.small else 12)
-    goal = "≥ 2.5×" if precision("cpu") == "bf16-mixed" else "≥ 1.5×"
+    goal = "≥ 2.5×" if auto_precision("cpu") == "bf16-mixed" else "≥ 1.5×"
     unit = "pictures/s"
     return [
         compare("training, VanillaVAE's network", ours, theirs, goal, unit, "PyTorch-VAE's way", rounds),

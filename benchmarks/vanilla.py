@@ -1,4 +1,4 @@
-"""One network for all sides: the layers of PyTorch-VAE's VanillaVAE, written anew from their description.
+"""One network for all sides: the layers of PyTorch-VAE's VanillaVAE, written from their description.
 
 Five convolutions 3×3 with stride 2, 32-64-128-256-512 maps, batch norm and leaky ReLU; linear layers for mu and
 log_var; the decoder mirrors them, and ends in a convolution at full size and tanh.
@@ -6,8 +6,6 @@ log_var; the decoder mirrors them, and ends in a convolution at full size and ta
 
 import torch
 from torch import Tensor, nn
-
-from vae.models.distributions import DiagonalGaussian
 
 CHANNELS = (3, 32, 64, 128, 256, 512)
 
@@ -50,25 +48,39 @@ class Decoder(nn.Module):
         return self.head(self.levels(self.stem(z).unflatten(1, self.bottom)))
 
 
-class OurEncoder(Encoder):
-    """The same, as our model wants it."""
+class OurEncoder(nn.Module):
+    """The convolutions of `Encoder` behind the contract of our encoders; the latent has the linear layers."""
 
-    def forward(self, x: Tensor) -> DiagonalGaussian:
-        mu, log_var = super().forward(x)
-        return DiagonalGaussian(mu.float(), log_var.float())
+    def __init__(self, image_size: int = 64, label_dim: int = 0) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*map(_down, CHANNELS[:-1], CHANNELS[1:]), nn.Flatten())
+        self.feature_shapes = [(CHANNELS[-1] * (image_size // 32) ** 2,)]
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> list[Tensor]:
+        return [self.features(x)]
 
 
 class OurDecoder(Decoder):
-    """The same, as our model wants it."""
+    """`Decoder` behind the contract of our decoders."""
 
-    def forward(self, z: Tensor) -> Tensor:
+    def __init__(self, latent_shape: tuple[int], image_size: int = 64, out_channels: int = 3, label_dim: int = 0):
+        super().__init__(image_size, latent_shape[0], out_channels)
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         return super().forward(z).float()
 
 
 OURS = [
-    *("likelihood=mse", "regularizer.beta=1", "optimizer=adam", "scheduler=none", "model.latent_dim=128"),
+    *(
+        "likelihood=mse",
+        "regularizer.beta=1",
+        "optimizer=adam",
+        "scheduler=none",
+        "model.latent_dim=128",
+        "latent.init_scale=1",
+    ),
     "~model.encoder",
     "~model.decoder",
-    "+model.encoder={_target_: benchmarks.vanilla.OurEncoder, image_size: '${data.image_size}', latent_dim: 128}",
-    "+model.decoder={_target_: benchmarks.vanilla.OurDecoder, image_size: '${data.image_size}', latent_dim: 128}",
+    "+model.encoder={_target_: benchmarks.vanilla.OurEncoder, image_size: '${data.image_size}'}",
+    "+model.decoder={_target_: benchmarks.vanilla.OurDecoder, image_size: '${data.image_size}'}",
 ]

@@ -34,8 +34,8 @@ FLAGS = [
 def run(tmp_path_factory, composed, drawn):
     """A run on drawn cats, its weights as they were at the start: enough to be looked at."""
     from vae.data.datamodule import FaceDataModule
+    from vae.models.build import build
     from vae.models.serialization import export
-    from vae.models.vae import build
     from vae.visualization.images import save_grid
 
     folder = tmp_path_factory.mktemp("models") / "runs" / "first"
@@ -47,7 +47,7 @@ def run(tmp_path_factory, composed, drawn):
     data = FaceDataModule(f"{config.data.processed_dir}/drawn", image_size=16, batch_size=16)
     data.prepare_data()
     data.setup()
-    codes = model.codes(data.images("train", mirrored=True))
+    codes = model.sample_posterior(data.images("train", mirrored=True))
     model.sampler.fit(codes)
     export(model, config, codes, folder)
     save_grid(model.sample(4, seed=0), folder / "figures" / "samples.png")

@@ -4,6 +4,8 @@ import pytest
 from hydra.utils import instantiate
 
 from tests.conftest import TINY
+from tests.test_contract import GROUPS as JOINTS
+from tests.test_contract import partners
 from vae.cli.locations import CONFIGS
 
 GROUPS = {path.name: path for path in CONFIGS.iterdir() if path.is_dir()}
@@ -12,28 +14,21 @@ CHOICES = [(group, path.stem) for group, folder in GROUPS.items() for path in so
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_composes_and_instantiates(group, choice, composed, tmp_path):
-    import torch
+    from vae.training.build import build_module
 
-    from vae.training.build import build_trainable
-
-    options = [f"{group}={choice}", f"run_dir={tmp_path}"]
+    options = partners(group, choice) if group in JOINTS else [f"{group}={choice}"]
+    options.append(f"run_dir={tmp_path}")
     if choice == "folder":
         options.append("data.raw_dir=photos")
     config = composed("train", *TINY, *options)
-    model = build_trainable(config)
-    model.train()
-    x = torch.rand(4, 3, 16, 16) * 2 - 1
-    posterior = model.encoder(x)
-    loss = model.regularizer(posterior, posterior.rsample(), model.prior)[0] - model.likelihood(model(x), x)
-    loss.mean().backward()
-    optimizer = model.make_optimizer(model.parameters())
-    optimizer.step()
+    module = build_module(config)
+    optimizer = module.make_optimizer(module.model.parameters())
     if config.trainer.accelerator != "gpu":
         instantiate(config.trainer, precision="32-true", logger=False)
     for part in (*config.callbacks.values(), *config.logger.values()):
         instantiate(part)
-    if model.make_scheduler:
-        assert "scheduler" in model.make_scheduler(optimizer, lambda: 0.5)
+    if module.make_scheduler:
+        assert "scheduler" in module.make_scheduler(optimizer, lambda: 0.5)
 
 
 @pytest.mark.parametrize("name", ["make_dataset", "predict", "evaluate", "figures", "report"])

@@ -11,7 +11,7 @@ from tests.conftest import TINY
 from vae.data.loading import load_datamodule
 from vae.metrics.reconstruction import psnr
 from vae.train_model import main, train
-from vae.training.build import make_callbacks
+from vae.training.build import build_callbacks
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +55,6 @@ def test_the_configuration_is_shown(options, monkeypatch, capsys):
 
 def test_sharded_training_has_no_averaged_weights(composed):
     config = composed("train", "trainer=fsdp")
-    names = {type(callback).__name__ for callback in make_callbacks(config)}
+    names = {type(callback).__name__ for callback in build_callbacks(config.callbacks, sharded=True)}
     assert "WeightAveraging" not in names and "SaveState" in names
-    assert "WeightAveraging" in {type(callback).__name__ for callback in make_callbacks(composed("train"))}
+    assert "WeightAveraging" in {type(callback).__name__ for callback in build_callbacks(composed("train").callbacks)}

@@ -6,7 +6,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from vae.cli.errors import InputError
-from vae.models.directions import AttributeDirections, checked_word, find_directions, fit_attribute_directions
+from vae.models.directions import AttributeDirections, find_directions, fit_attribute_directions, validate_label
 
 
 def codes(n=200, shape=(6,), seed=0):
@@ -47,7 +47,7 @@ def test_the_sign_is_that_of_the_largest_entry():
 
 
 def test_one_code_has_no_direction():
-    with pytest.raises(InputError, match="two codes"):
+    with pytest.raises(InputError, match="two latents"):
         find_directions(codes(1))
 
 
@@ -68,17 +68,17 @@ def told(n=400, noise=0.1, seed=1):
 def test_what_codes_tell_gets_a_name_and_nothing_else_does():
     z, attributes, filters = told()
     named = fit_attribute_directions(z, attributes, WORDS, range(400))
-    assert named.ends == [("less turn", "more turn"), ("darker", "lighter")]
+    assert named.labels == [("less turn", "more turn"), ("darker", "lighter")]
     assert named.r2[0] > 0.999 and 0.9 < named.r2[1] < 0.999
     assert torch.cosine_similarity(named.filters, filters.flip(0)).min() > 0.95
-    assert fit_attribute_directions(z, attributes, WORDS, range(400), most=1).ends == named.ends[:1]
-    assert fit_attribute_directions(z, attributes, WORDS, range(400), least_r2=0.995).ends == named.ends[:1]
+    assert fit_attribute_directions(z, attributes, WORDS, range(400), max_count=1).labels == named.labels[:1]
+    assert fit_attribute_directions(z, attributes, WORDS, range(400), min_r2=0.995).labels == named.labels[:1]
     short = {"turn": attributes["turn"][:49]}
     for none in (
         fit_attribute_directions(z[:49], short, {}, range(49)),
         fit_attribute_directions(z, attributes, {}, [0] * 400),
     ):
-        assert none.ends == [] and none.filters.shape == (0, 6)
+        assert none.labels == [] and none.filters.shape == (0, 6)
 
 
 def test_near_duplicates_do_not_make_dice_a_meaning():
@@ -86,7 +86,7 @@ def test_near_duplicates_do_not_make_dice_a_meaning():
     z = codes(20, (40,)).repeat(5, 1)
     dice = np.tile(np.random.default_rng(0).normal(size=20), 5)
     assert fit_attribute_directions(z, {"dice": dice}, {}, range(100)).r2[0] > 0.9
-    assert fit_attribute_directions(z, {"dice": dice}, {}, list(range(20)) * 5).ends == []
+    assert fit_attribute_directions(z, {"dice": dice}, {}, list(range(20)) * 5).labels == []
 
 
 @pytest.mark.parametrize("shape", [(6,), (1, 3, 2)])
@@ -94,7 +94,7 @@ def test_named_and_principal_directions_do_not_get_into_each_others_way(shape):
     z, attributes, _ = told()
     named = fit_attribute_directions(z, attributes, WORDS, range(400))
     z = z.unflatten(1, shape)
-    found = find_directions(z, 5, AttributeDirections(named.ends, named.r2, named.filters.unflatten(1, shape)))
+    found = find_directions(z, 5, AttributeDirections(named.labels, named.r2, named.filters.unflatten(1, shape)))
     assert found.names == ["less turn – more turn", "darker – lighter", "", "", ""]
     assert found.axes.shape == (5, *shape)
     both = found.filters.flatten(1) @ found.axes.flatten(1).T
@@ -134,5 +134,5 @@ def test_directions_that_are_none(filters):
 @pytest.mark.parametrize("word", ["", " ", "<b>", "a" * 41, "a\nb", "'", "&amp;", 5, None, ["a"]])
 def test_words_that_cannot_be_shown(word):
     with pytest.raises(InputError, match="cannot be called"):
-        checked_word(word)
-    assert checked_word("Größe, 5 %") == "Größe, 5 %"
+        validate_label(word)
+    assert validate_label("Größe, 5 %") == "Größe, 5 %"

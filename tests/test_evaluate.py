@@ -140,7 +140,7 @@ def broken(run, tmp_path, monkeypatch):
     for name in ("no-weights", "no-codes", "bad-picture"):
         shutil.copytree(run, tmp_path / name)
     (tmp_path / "no-weights" / "model.safetensors").unlink()
-    (tmp_path / "no-codes" / "codes.safetensors").unlink()
+    (tmp_path / "no-codes" / "latents.safetensors").unlink()
     (tmp_path / "bad-picture" / "figures" / "samples.png").write_text("no picture")
     (tmp_path / "empty").mkdir()
     return run
@@ -150,7 +150,7 @@ MISTAKES = [
     (evaluate_model, ["run=nowhere"], "nowhere"),
     (evaluate_model, ["run=empty"], "make train"),
     (evaluate_model, ["run=no-weights"], "model.safetensors"),
-    (evaluate_model, ["run=no-codes"], "codes.safetensors"),
+    (evaluate_model, ["run=no-codes"], "latents.safetensors"),
     (evaluate_model, ["run=RUN", "processed_dir=empty"], "make data"),
     (evaluate_model, ["run=RUN", "num_samples=2"], "num_samples"),
     (evaluate_model, ["run=RUN", "samplers=[dice]"], "prior"),

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 import vae
 from tests.conftest import TINY
 from vae.cli.errors import InputError
-from vae.export_model import export_model, thinned
-from vae.models.serialization import check, load, load_latents
+from vae.export_model import evenly_spaced, export_model
+from vae.models.serialization import load, load_latents, verify_export
 from vae.predict_model import predict
 from vae.runs.lookup import find_run
 
@@ -74,11 +74,11 @@ def test_half_the_bytes_and_nearly_the_same_cats(run, exported):
 
 def test_its_checksums_are_those_of_the_smaller_files(exported):
     box = exported()
-    assert check(box) == []
+    assert verify_export(box) == []
     content = bytearray((box / "model.safetensors").read_bytes())
     content[-5] ^= 4
     (box / "model.safetensors").write_bytes(content)
-    assert len(check(box)) == 1
+    assert len(verify_export(box)) == 1
 
 
 def test_numbers_too_large_for_half_precision_stay_whole(run, composed, exported):
@@ -183,13 +183,11 @@ def test_an_exported_model_can_be_exported(exported):
     assert "no records" in (again / "README.md").read_text()
 
 
-@pytest.mark.parametrize(("most", "left"), [(10**6, 100), (8 * 100, 100), (8 * 40, 40), (1, 2)])
-def test_thinned_codes_are_evenly_spread(most, left):
-    codes = torch.arange(400.0).view(100, 4)
-    kept = thinned(codes, most)
-    assert len(kept) == left
-    assert torch.equal(kept[0], codes[0]) and torch.equal(kept[-1], codes[-1])
-    steps = kept[:, 0].diff() / 4
+@pytest.mark.parametrize(("most", "left"), [(10**6, 100), (100, 100), (40, 40), (0, 2)])
+def test_thinned_latents_are_evenly_spaced(most, left):
+    kept = evenly_spaced(100, most)
+    assert len(kept) == left and kept[0] == 0 and kept[-1] == 99
+    steps = kept.diff()
     assert steps.max() - steps.min() <= 1
 
 
@@ -230,7 +228,7 @@ def lit(tmp_path_factory, composed) -> Path:
 def test_light_and_dark_get_a_name(lit, exported, capsys):
     from vae.app.session import Session
     from vae.data.attributes import of_pictures
-    from vae.models.directions import load_directions
+    from vae.models.serialization import load_directions
     from vae.visualization.images import to_uint8
 
     box = exported(f"run={lit}", "max_directions=2")
@@ -244,7 +242,7 @@ def test_light_and_dark_get_a_name(lit, exported, capsys):
     assert (np.diff(light) > 0).all() and light[-1] - light[0] > 0.1
     assert Session(box).directions.names == directions.names
     assert "darker – lighter (R² " in (box / "README.md").read_text()
-    assert check(box) == []
+    assert verify_export(box) == []
     again = exported(f"run={box}", "out=again")  # the data is not at hand: the names stay
     assert load_directions(again, 4).names == directions.names
     assert "No new names" in capsys.readouterr().out
@@ -278,8 +276,8 @@ def test_hostile_directions_are_refused(lit, exported, place, value):
 
 def test_directions_of_another_shape_are_refused(lit, exported):
     box = exported(f"run={lit}", "max_directions=1")
-    tensors = load_file(box / "codes.safetensors")
-    save_file(tensors | {"directions": torch.ones(1, 5)}, box / "codes.safetensors")
+    tensors = load_file(box / "latents.safetensors")
+    save_file(tensors | {"directions": torch.ones(1, 5)}, box / "latents.safetensors")
     with pytest.raises(InputError, match="other shapes"):
         load(box)
 

@@ -25,8 +25,8 @@ from vae.data import store
 from vae.data.preparation import make_dataset
 from vae.data.store import FaceStore
 from vae.data.synthetic.drawn import draw_dataset
+from vae.models.build import build
 from vae.models.serialization import export, load
-from vae.models.vae import build
 from vae.predict_model import predict
 from vae.runs import run_folder as runs
 from vae.runs.files import UNFINISHED, atomic_write, remove_stale
@@ -308,7 +308,7 @@ FLIPPED = {
     "out/folder/faces_16.npy": "remove it",
     "run/model.safetensors": "train the run again",
     "run/config.yaml": "train the run again",
-    "run/codes.safetensors": "train the run again",
+    "run/latents.safetensors": "train the run again",
     "run/checkpoints/best.ckpt": "remove it",
 }
 

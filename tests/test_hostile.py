@@ -33,8 +33,8 @@ MS_SSIM = {"_target_": "vae.models.likelihoods.Energy", "loss": {"_target_": "ko
 @pytest.fixture(scope="module")
 def files(tmp_path_factory, composed) -> dict[str, bytes]:
     """The files of a sound run."""
+    from vae.models.build import build
     from vae.models.serialization import export
-    from vae.models.vae import build
 
     folder = tmp_path_factory.mktemp("sound")
     config = composed("train", *TINY, "sampler.n_components=2")
@@ -154,7 +154,7 @@ EVIL = {"_target_": "hostile_module.run"}
         ("model.encoder", EVIL),
         ("model.encoder.activation", EVIL),
         ("model.encoder.channels", [8, EVIL]),
-        ("model.prior.shape", [[EVIL]]),
+        ("latent.latent_dim", EVIL),
         ("likelihood.scale", EVIL | {"_partial_": True}),
         ("likelihood", {"_target_": "vae.models.likelihoods.Gaussian", "_args_": [EVIL]}),
         ("likelihood", {"_target_": EVIL}),
@@ -224,9 +224,9 @@ def test_yaml_that_is_more_than_a_table(run, marker, monkeypatch, text, word):
     [
         ("model.encoder.latent_dim", 10**12),
         ("model.encoder.latent_dim", 10**30),
-        ("model.encoder.latent_dim", -1),
-        ("model.encoder.latent_dim", "many"),
-        ("model.encoder.latent_dim", None),
+        ("latent.latent_dim", -1),
+        ("latent.latent_dim", "many"),
+        ("latent.latent_dim", None),
         ("model.encoder.channels", [10**6, 10**6]),
         ("model.encoder.channels", [8.5, 16]),
         ("model.encoder.channels", "8"),
@@ -236,10 +236,10 @@ def test_yaml_that_is_more_than_a_table(run, marker, monkeypatch, text, word):
         ("model.encoder.image_size", 32),
         ("model.encoder.nonsense", 1),
         ("model.encoder", None),
-        ("model.prior.shape", [10**12]),
-        ("model.prior.shape", [[4]]),
+        ("latent.latent_dim", 10**12),
+        ("latent.latent_dim", [4]),
         ("sampler.n_components", 10**12),
-        ("sampler", {"_target_": "vae.models.samplers.Prior"}),
+        ("sampler", {"_target_": "vae.models.samplers.prior.Prior"}),
         ("likelihood", MS_SSIM | {"loss": MS_SSIM["loss"] | {"sigmas": [1e5]}}),
         ("likelihood", {"scale": 1.0}),
         ("likelihood.scale", float("nan")),
@@ -272,7 +272,7 @@ class Pickled:
 HUGE = {"dtype": "F32", "shape": [2**60], "data_offsets": [0, 2**62]}
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "codes.safetensors"])
+@pytest.mark.parametrize("name", ["model.safetensors", "latents.safetensors"])
 @pytest.mark.parametrize(
     "content",
     [

@@ -16,7 +16,6 @@ from vae.metrics.latents import (
     mutual_information,
 )
 from vae.metrics.reconstruction import num_scales, psnr, reconstruction_metrics, ssim
-from vae.models.distributions import DiagonalGaussian
 
 
 def test_active_units_counts_means_that_vary():
@@ -86,9 +85,8 @@ def test_mean_and_standard_error():
 @pytest.mark.parametrize(("apart", "nats"), [(0.0, 0.0), (100.0, math.log(50))])
 def test_mutual_information_of_equal_and_of_disjoint_posteriors(apart, nats):
     torch.manual_seed(0)
-    posterior = DiagonalGaussian(apart * torch.arange(50.0)[:, None].expand(50, 2), torch.zeros(50, 2))
-    parts = [DiagonalGaussian(posterior.mu[:30], posterior.log_var[:30])]
-    parts.append(DiagonalGaussian(posterior.mu[30:], posterior.log_var[30:]))
+    posterior = Normal(apart * torch.arange(50.0)[:, None].expand(50, 2), 1.0)
+    parts = [Normal(posterior.loc[:30], posterior.scale[:30]), Normal(posterior.loc[30:], posterior.scale[30:])]
     log_density = log_densities(parts, posterior.rsample())
     assert log_density.shape == (50, 50)
     assert float(mutual_information(log_density)) == pytest.approx(nats, abs=1e-5)

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from vae.cli.errors import InputError
-from vae.models.vae import build, interpolate_latents
-from vae.training.build import ema
+from vae.models.build import build
+from vae.models.interpolation import interpolate_latents
+from vae.training.weight_averaging import ema
 
 MODELS = ["conv", "resnet"]
 

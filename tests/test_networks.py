@@ -2,22 +2,26 @@ import pytest
 import torch
 
 from vae.cli.errors import InputError
-from vae.models.distributions import StandardNormal
+from vae.models.latents.gaussian import Gaussian
 from vae.models.networks import ACTIVATIONS, NORMS, ConvDecoder, ConvEncoder, ResNetDecoder, ResNetEncoder
 
 FAMILIES = [(ConvEncoder, ConvDecoder), (ResNetEncoder, ResNetDecoder)]
-SMALL = {"image_size": 16, "channels": [4, 8], "latent_dim": 3}
+SMALL = {"image_size": 16, "channels": [4, 8]}
 
 
 @pytest.mark.parametrize(("encoder", "decoder"), FAMILIES)
 @pytest.mark.parametrize("image_size, channels", [(16, [4]), (24, [4, 6, 8]), (40, [4, 8]), (360, [2, 2, 2])])
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_shapes(encoder, decoder, image_size, channels, blocks):
-    options = {"image_size": image_size, "channels": channels, "latent_dim": 5, "blocks": blocks}
-    x = torch.rand(2, 3, image_size, image_size) * 2 - 1
-    posterior = encoder(**options)(x)
-    assert posterior.mean.shape == posterior.log_var.shape == (2, 5)
-    assert decoder(out_channels=6, **options)(posterior.rsample()).shape == (2, 6, image_size, image_size)
+    options = {"image_size": image_size, "channels": channels, "blocks": blocks, "label_dim": 2}
+    x, y = torch.rand(2, 3, image_size, image_size) * 2 - 1, torch.rand(2, 2)
+    network = encoder(**options)
+    features = network(x, y)
+    assert [tuple(feature.shape[1:]) for feature in features] == network.feature_shapes
+    spatial = (5, *features[-1].shape[2:])
+    for shape in ((5,), spatial):
+        images = decoder(latent_shape=shape, out_channels=6, **options)(torch.randn(2, *shape), y)
+        assert images.shape == (2, 6, image_size, image_size)
 
 
 @pytest.mark.parametrize(("encoder", "decoder"), FAMILIES)
@@ -26,12 +30,12 @@ def test_shapes(encoder, decoder, image_size, channels, blocks):
 )
 def test_gradients_reach_every_parameter(encoder, decoder, options):
     torch.manual_seed(0)
-    network = torch.nn.ModuleDict({"encoder": encoder(**SMALL, **options), "decoder": decoder(**SMALL, **options)})
+    parts = {"encoder": encoder(**SMALL, **options), "decoder": decoder(latent_shape=(3,), **SMALL, **options)}
+    network = torch.nn.ModuleDict(parts)
     for parameter in network.parameters():  # away from zero, where a residual branch starts and passes no gradient on
         parameter.data.add_(0.1 * torch.randn_like(parameter))
     x = torch.rand(8, 3, 16, 16)
-    posterior = network["encoder"](x)
-    loss = (network["decoder"](posterior.rsample()) - x).square().sum() + posterior.kl(StandardNormal((3,))).sum()
+    loss = (network["decoder"](torch.randn(8, 3)) - x).square().sum() + network["encoder"](x)[-1].square().sum()
     loss.backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.parameters())
     # a bias in front of a norm is without effect, everything else moves
@@ -43,7 +47,7 @@ def test_gradients_reach_every_parameter(encoder, decoder, options):
 def test_a_picture_does_not_depend_on_its_batch_in_evaluation(encoder, decoder):
     x = torch.rand(4, 3, 16, 16)
     network = encoder(**SMALL).eval()
-    torch.testing.assert_close(network(x).mean[:1], network(x[:1]).mean)
+    torch.testing.assert_close(network(x)[-1][:1], network(x[:1])[-1])
 
 
 def test_residual_blocks_start_as_the_identity():
@@ -54,14 +58,14 @@ def test_residual_blocks_start_as_the_identity():
 
 
 def test_posterior_starts_near_the_prior():
-    posterior = ConvEncoder(**SMALL)(torch.rand(16, 3, 16, 16))
-    assert posterior.kl(StandardNormal((3,))).sum(1).mean() < 0.1
+    encoder = ConvEncoder(**SMALL)
+    sample = Gaussian(encoder, latent_dim=3).infer(encoder(torch.rand(16, 3, 16, 16)))
+    assert sample.kl.sum(1).mean() < 0.1
 
 
 @pytest.mark.parametrize(
     ("option", "word"),
     [
-        ({"latent_dim": 0}, "latent_dim"),
         ({"channels": []}, "channels"),
         ({"channels": [0]}, "channels"),
         ({"blocks": 0}, "blocks"),
@@ -75,3 +79,16 @@ def test_posterior_starts_near_the_prior():
 def test_options_out_of_range_are_named(option, word):
     with pytest.raises(InputError, match=word):
         ConvEncoder(**(SMALL | option))
+
+
+def test_a_spatial_latent_of_another_size_is_refused():
+    with pytest.raises(InputError, match="2×2, and the coarsest feature maps .* are 4×4"):
+        ConvDecoder(latent_shape=(5, 2, 2), **SMALL)
+
+
+def test_labels_reach_every_pixel_of_the_image_and_the_first_layer_of_the_decoder():
+    encoder, decoder = ConvEncoder(label_dim=1, **SMALL), ConvDecoder(latent_shape=(3,), label_dim=1, **SMALL)
+    x, z = torch.rand(2, 3, 16, 16), torch.randn(2, 3)
+    low, high = torch.zeros(2, 1), torch.ones(2, 1)
+    assert ((encoder(x, low)[0] - encoder(x, high)[0]).abs().sum(1) > 0).all()
+    assert not torch.equal(decoder(z, low), decoder(z, high))

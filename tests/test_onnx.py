@@ -12,9 +12,9 @@ import torch
 from tests.conftest import TINY
 from vae.cli.errors import InputError
 from vae.export_model import export_model
+from vae.models.build import build
 from vae.models.onnx_export import MeanDecoder, SeededSampler, export_onnx, to_onnx, uniform
 from vae.models.serialization import load
-from vae.models.vae import build
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,12 @@ from torch import nn
 
 import vae
 from tests.conftest import TINY
+from vae.data.batch import Batch
 from vae.data.synthetic.drawn import draw_dataset
 from vae.data.synthetic.standins import draw_standins
-from vae.models.vae import build
+from vae.models.build import build
+from vae.models.objectives.elbo import ELBO
+from vae.models.regularizers.regularizer import State
 
 PRESETS = ["cats", "cat_notebook", "dogs", "vanilla", "cartoon"]
 LEAVES = {
@@ -76,7 +79,7 @@ def layers(module: nn.Module, kind: type) -> list[nn.Module]:
 
 @pytest.mark.parametrize(
     ("name", "convolutions", "transposed", "linear", "norms"),
-    [("cat_notebook", 4, 4, (2, 1), 0), ("cartoon", 4, 5, (3, 2), 4)],
+    [("cat_notebook", 4, 4, (0, 1), 0), ("cartoon", 4, 5, (1, 2), 4)],
 )
 def test_architectures(name, convolutions, transposed, linear, norms):
     model = build(vae.compose("train", f"experiment={name}"))
@@ -84,6 +87,7 @@ def test_architectures(name, convolutions, transposed, linear, norms):
     assert len(layers(model.encoder, nn.BatchNorm2d)) == norms
     assert len(layers(model.decoder, nn.ConvTranspose2d)) == transposed
     assert tuple(len(layers(part, nn.Linear)) for part in (model.encoder, model.decoder)) == linear
+    assert len(layers(model.latent, nn.Linear)) == 1  # mu and log_var side by side
     assert layers(model.encoder, nn.ReLU)
     z = 100 * torch.randn(2, 128)
     assert model.decode(z).abs().max() <= 1
@@ -92,12 +96,8 @@ def test_architectures(name, convolutions, transposed, linear, norms):
 def objective(name: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The loss of a preset, the mean squared error and the KL, for the same z."""
     model = build(vae.compose("train", f"experiment={name}")).eval()
-    posterior = model.encoder(x)
-    z = posterior.rsample()
-    params = model.decoder(z)
-    penalty, scalars = model.regularizer(posterior, z, model.prior)
-    loss = (penalty - model.likelihood(params, x)).mean()
-    return loss, (params - x).square().mean(), scalars["kl"]
+    loss, _, terms = ELBO()(model, Batch(x), State())
+    return loss.mean(), (terms.params - x).square().mean(), terms.latent.kl.sum(1).mean()
 
 
 @pytest.mark.parametrize(("name", "size", "weight", "width"), [("dogs", 56, 0.00025, 1), ("cartoon", 64, 1.5, 2)])

@@ -1,42 +1,60 @@
 import pytest
 import torch
+from torch.distributions import Normal
 
 from vae.cli.errors import InputError
-from vae.models.distributions import DiagonalGaussian, StandardNormal
-from vae.models.regularizers import KL
+from vae.models.latents.latent import LatentSample
+from vae.models.regularizers.kl import KL
+from vae.models.regularizers.regularizer import State
+from vae.models.regularizers.total_correlation import TotalCorrelation
 
-PRIOR = StandardNormal((3,))
+
+def sample(kl: torch.Tensor) -> LatentSample:
+    """Return a sample of which only the KL divergence by group matters."""
+    nothing = torch.zeros(1, len(kl))
+    return LatentSample(torch.zeros(1, *kl.shape), nothing, nothing, kl=kl)
 
 
-@pytest.fixture
-def posterior():
+KL_BY_LATENT = torch.rand(5, 3, generator=torch.Generator().manual_seed(0))
+
+
+def test_beta_weighs_the_divergence():
+    penalty, _ = KL(None, beta=4.0)(sample(KL_BY_LATENT), State())
+    torch.testing.assert_close(penalty, 4 * KL_BY_LATENT.sum(1))
+
+
+def test_without_a_closed_form_the_divergence_is_estimated():
     generator = torch.Generator().manual_seed(0)
-    return DiagonalGaussian(*torch.randn(2, 5, 3, generator=generator))
+    log_q, log_p = torch.randn(2, 7, 5, generator=generator)
+    penalty, _ = KL(None)(LatentSample(torch.zeros(7, 5, 3), log_q, log_p), State())
+    torch.testing.assert_close(penalty, (log_q - log_p).mean(0))
 
 
-def test_beta_weighs_the_divergence(posterior):
-    penalty, scalars = KL(beta=4.0)(posterior, posterior.rsample(), PRIOR)
-    torch.testing.assert_close(penalty, 4 * posterior.kl(PRIOR).sum(1))
-    torch.testing.assert_close(scalars["kl"], posterior.kl(PRIOR).sum(1).mean())
-
-
-def test_warmup_rises_to_beta(posterior):
-    kl = KL(beta=2.0, warmup=0.5)
-    full = posterior.kl(PRIOR).sum(1)
-    for progress, share in ((0.0, 0.0), (0.25, 1.0), (0.5, 2.0), (1.0, 2.0)):
-        torch.testing.assert_close(kl(posterior, posterior.mu, PRIOR, progress)[0], share * full)
+@pytest.mark.parametrize("kind", [KL, TotalCorrelation])
+def test_warmup_rises_linearly(kind):
+    mu = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
+    posterior = Normal(mu, torch.ones(5, 3))
+    log_q, log_p = posterior.log_prob(mu).sum(1)[None], Normal(0.0, 1.0).log_prob(mu).sum(1)[None]
+    inferred = LatentSample(mu[None], log_q, log_p, kl=0.5 * mu.square(), posterior=posterior)
+    regularizer = kind(None, beta=2.0, warmup=0.5)
+    full, _ = regularizer(inferred, State(progress=1.0, dataset_size=50))
+    for progress, share in ((0.0, 0.0), (0.25, 0.5), (0.5, 1.0)):
+        torch.testing.assert_close(regularizer(inferred, State(progress, 50))[0], share * full)
 
 
 def test_free_bits_cost_nothing_and_push_nothing():
-    mu = torch.tensor([[0.1, 2.0]], requires_grad=True)
-    posterior = DiagonalGaussian(mu, torch.zeros(1, 2))
-    penalty, _ = KL(free_bits=0.5)(posterior, mu, StandardNormal((2,)))
+    kl = torch.tensor([[0.005, 2.0]], requires_grad=True)
+    penalty, _ = KL(None, free_bits=0.5)(sample(kl), State())
     torch.testing.assert_close(penalty, torch.tensor([0.5 + 2.0]))
     penalty.sum().backward()
-    assert mu.grad[0, 0] == 0 and mu.grad[0, 1] == 2
+    assert kl.grad.tolist() == [[0.0, 1.0]]
 
 
-@pytest.mark.parametrize("option", [{"beta": -1}, {"warmup": 2}, {"free_bits": -0.1}])
-def test_options_out_of_range_are_named(option):
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [(KL, {"beta": -1}), (KL, {"warmup": 2}), (KL, {"free_bits": -0.1}), (KL, {"beta": float("nan")})]
+    + [(TotalCorrelation, {name: -1}) for name in ("alpha", "beta", "gamma", "warmup")],
+)
+def test_options_out_of_range_are_named(kind, option):
     with pytest.raises(InputError, match=f"regularizer.{next(iter(option))}"):
-        KL(**option)
+        kind(None, **option)

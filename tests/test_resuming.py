@@ -17,7 +17,7 @@ from tests.conftest import TINY
 from vae.cli.errors import EnvironmentProblem, InputError
 from vae.runs.records import read_result
 from vae.train_model import train
-from vae.training.module import TrainableVAE
+from vae.training.module import VAEModule
 from vae.training.resuming import AtomicCheckpointIO, SaveState
 
 ROOT = Path(__file__).parent.parent
@@ -87,7 +87,7 @@ def interrupt(monkeypatch):
 
 
 def test_a_sharpening_that_is_asked_to_end_goes_on(options, composed, whole, interrupt, monkeypatch, tmp_path):
-    critic = ["experiment=sharpen", "sharpening.critic.channels=[8,16,32]", "sharpening.side=4"]
+    critic = ["experiment=sharpen", "objective.discriminator.channels=[8,16,32]", "objective.lowpass_size=4"]
     sharpen = [*options, *critic, f"init_from={whole}", "sampler=gmm"]
     train(composed("train", *sharpen, f"run_dir={tmp_path / 'whole'}"))
     with monkeypatch.context():
@@ -227,7 +227,7 @@ def test_out_of_memory_suggests_a_batch_size(options, composed, monkeypatch, tmp
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
-    monkeypatch.setattr(TrainableVAE, "training_step", full)
+    monkeypatch.setattr(VAEModule, "training_step", full)
     with pytest.raises(EnvironmentProblem, match=r"try data\.batch_size=8"):
         train(composed("train", *options, f"run_dir={tmp_path / 'run'}"))
 

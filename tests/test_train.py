@@ -50,7 +50,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 
 def test_the_run_folder_is_whole(run):
-    for name in ("config.yaml", "codes.safetensors", "metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+    for name in ("config.yaml", "latents.safetensors", "metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
         assert (run / name).stat().st_size > 0
     assert list((run / "tensorboard").glob("events*"))
     for name in ("samples", "reconstructions", "interpolation", "curves"):

@@ -34,7 +34,7 @@ def evaluate(config: DictConfig) -> dict:
     from vae.metrics.pca_baseline import PCABaseline
     from vae.metrics.reconstruction import reconstruction_metrics
     from vae.metrics.sample_quality import MAX_COMPONENTS, SampleQuality
-    from vae.models.sampler_choices import choose_samplers
+    from vae.models.samplers.choices import choose_samplers
     from vae.models.serialization import load, load_latents
     from vae.runs.lookup import find_run
     from vae.runs.run_folder import output_folder
@@ -45,7 +45,7 @@ def evaluate(config: DictConfig) -> dict:
     out = output_folder(run, config.out)
     model = load(run)
     data = model.config.data
-    own, others = choose_samplers(model.config.sampler, config.samplers)
+    own, others = choose_samplers(model.latent, model.config.sampler, config.samplers)
     latents = load_latents(run)
     num_latents = latents[0].numel()
     factors = list(data.get("factors") or []) if config.factors is None else list(config.factors)
@@ -53,13 +53,14 @@ def evaluate(config: DictConfig) -> dict:
     with tqdm(total=5 + bool(factors) + len(others), bar_format="{desc:24} {bar} {elapsed}", disable=None) as bar:
         bar.set_description_str("data")
         datamodule = load_datamodule(data, config.processed_dir)
-        test = torch.cat(list(datamodule.images("test")))
+        batches = list(datamodule.batches("test"))
+        test = torch.cat([batch.x for batch in batches])
         training = training_images(datamodule, config.training_images, seed)
 
         _next_stage(bar, "reconstructions")
-        metrics = reconstruction_metrics(model.reconstruct(test), test)
-        metrics |= bound_metrics(model, test, config.importance_samples, seed)
-        metrics |= latent_metrics(model, test, latents, seed)
+        metrics = reconstruction_metrics(torch.cat([model.reconstruct(*batch) for batch in batches]), test)
+        metrics |= bound_metrics(model, batches, config.importance_samples, seed)
+        metrics |= latent_metrics(model, batches, latents, seed)
 
         if factors:
             _next_stage(bar, "disentanglement")

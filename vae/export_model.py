@@ -5,7 +5,7 @@
 | file | holds |
 |---|---|
 | `model.safetensors`, `config.yaml` | the model with its fitted sampler, without paths of this machine |
-| `codes.safetensors` | latents of the training set, for sliders and other samplers |
+| `latents.safetensors` | latents of the training set, for sliders and other samplers |
 | `figures/samples.png` | the first samples of a seed, not selected |
 | `metrics.json` | the metrics, if the run has been evaluated |
 | `README.md` | the model card, written last |
@@ -48,7 +48,7 @@ def export_model(config: DictConfig) -> Path | str:
 
 def export_folder(config: DictConfig, out: Path) -> Path:
     """Write the folder of a model, with its model card."""
-    from vae.models.serialization import export, load, load_attribute_directions, load_latents
+    from vae.models.serialization import export, load, load_attribute_directions, load_labels, load_latents
     from vae.runs.files import atomic_write
     from vae.runs.lookup import find_run
     from vae.runs.run_folder import OPTIONS
@@ -61,12 +61,14 @@ def export_folder(config: DictConfig, out: Path) -> Path:
     run = find_run(config.run)
     if (out / OPTIONS).exists() or out.resolve() == run.resolve():
         raise InputError(f"out={out} holds a training, which an exported model would replace: name another folder")
-    model, latents = load(run, config.get("sampler")), load_latents(run)
+    model, latents, labels = load(run, config.get("sampler")), load_latents(run), load_labels(run)
     named = named_directions(model.config, latents, config) or load_attribute_directions(run)
     options = shareable(model.config)
     if config.get("sampler"):
         options.sampler = config.sampler
-    export(model, options, thinned(latents, int(config.max_latents_mb * 1e6)), out, named, half=config.half)
+    rows = evenly_spaced(len(latents), int(config.max_latents_mb * 1e6) // (2 * latents[0].numel()))
+    kept = None if labels is None else labels[rows]
+    export(model, options, latents[rows], out, named, half=config.half, y=kept)
     save_grid(load(out).sample(config.num_images, config.seed), out / "figures" / "samples.png")
     if (run / METRICS).is_file():
         with atomic_write(out / METRICS) as path:
@@ -151,20 +153,20 @@ def shareable(config: DictConfig) -> DictConfig:
 
     Of the node `data` remains what a model needs to read images, with the folders where `make data` puts them.
     """
-    from vae.models.serialization import DATA
+    from vae.models.serialization import DATA_TYPES
 
     config = OmegaConf.create(OmegaConf.to_container(config))
-    data = {name: config.data[name] for name in DATA}
+    data = {name: config.data[name] for name in DATA_TYPES}
     config.data = data | {"raw_dir": f"data/raw/{Path(data['name']).name}", "processed_dir": "data/processed"}
     return config
 
 
-def thinned(latents, max_bytes: int):
-    """Return evenly spaced ones of some latents `(N, *latent)`, two or more: as float16 at most `max_bytes` bytes."""
+def evenly_spaced(count: int, max_count: int):
+    """Return the indices of at most `max_count` of `count` latents, evenly spaced, two or more."""
     import torch
 
-    count = max(2, min(len(latents), max_bytes // (2 * latents[0].numel())))
-    return latents if count >= len(latents) else latents[torch.linspace(0, len(latents) - 1, count).round().long()]
+    kept = max(2, min(count, max_count))
+    return torch.arange(count) if kept >= count else torch.linspace(0, count - 1, kept).round().long()
 
 
 @command("export")
@@ -177,7 +179,7 @@ def main(config: DictConfig) -> None:
         from vae.models.serialization import load_attribute_directions
 
         named = load_attribute_directions(out)
-        for (low, high), r2 in zip(named.ends, named.r2, strict=True) if named else ():
+        for (low, high), r2 in zip(named.labels, named.r2, strict=True) if named else ():
             print(f"  a direction from {low} to {high}: latents explain {r2:.0%} of it")
     files = (path for path in sorted(out.iterdir()) if path.suffix in (".safetensors", ".onnx", ".pt2"))
     sizes = ", ".join(f"{path.name} {path.stat().st_size / 1e6:.1f} MB" for path in files)

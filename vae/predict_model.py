@@ -30,7 +30,7 @@ def sample(model, config: DictConfig, out: Path) -> list[Path]:
     """`num_images` new cats, 000000.png …, and grid.png."""
     import torch
 
-    from vae.models.vae import PART
+    from vae.models.vae import CHUNK
     from vae.visualization.images import save_grid, save_images
 
     check_size(model, config, config.num_images)
@@ -38,7 +38,7 @@ def sample(model, config: DictConfig, out: Path) -> list[Path]:
     drawn = []
 
     def batches() -> Iterator[torch.Tensor]:
-        for part in z.split(PART):
+        for part in z.split(CHUNK):
             pictures = model.decode(part)
             if config.grid:
                 drawn.append(pictures)

@@ -3,35 +3,32 @@
 from functools import partial
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vae.cli.command import command
 
-TAKEN_OVER = ("model", "likelihood", "data.image_size")  # from the model that a training starts from
+INHERITED = ("model", "latent", "likelihood", "data.image_size")  # from the model that a training starts from
 
-# What a training needs is imported in the functions, so that a mistake in an option is told at once.
+# Imports that a training needs are in the functions, so that an invalid option is answered at once.
 
 
 def train(config: DictConfig) -> dict[str, float]:
-    """Train the model that `config` describes and fill its run folder; with `resume`, do what is left of that.
+    """Train a model and fill its run folder; with `resume`, do what is left of that run.
 
     Returns:
-        the last measures of each split, such as `test/loss` in nats per picture.
+        the last metrics of each split, such as `test/loss` in nats per image.
 
     Raises:
-        InputError: an option is out of its range, or the run to go on with had other options.
+        InputError: an option is out of its range, or the run to resume had other options.
         EnvironmentProblem: the memory does not suffice, or another training holds the folder.
     """
     import time
 
-    from vae.cli.errors import InputError
     from vae.runs import records
     from vae.runs.run_folder import lock_run, validate_folder
 
     if config.init_from:
         inherit_config(config)
-    elif config.sharpening:
-        raise InputError("sharpening needs a trained model: name it, init_from=models/latest")
     folder = validate_folder(config)
     with lock_run(folder):
         records.write_records(config, folder)
@@ -40,31 +37,78 @@ def train(config: DictConfig) -> dict[str, float]:
             return result["metrics"]
         start = time.monotonic()
         try:
-            measures = fit(config, folder)
+            metrics = fit(config, folder)
         except Exception as error:
             records.write_result(config, "failed", {}, time.monotonic() - start, f"{type(error).__name__}: {error}")
             raise
-        status = "pruned" if measures.pop("pruned", False) else "finished"
-        records.write_result(config, status, measures, time.monotonic() - start)
-        return measures
+        status = "pruned" if metrics.pop("pruned", False) else "finished"
+        records.write_result(config, status, metrics, time.monotonic() - start)
+        return metrics
 
 
 def fit(config: DictConfig, folder: Path) -> dict[str, float]:
-    """Train from the beginning, or from the state in `folder`; test; export. Returns the measures."""
+    """Train from the beginning, or from the state in `folder`; test; export. Returns the metrics."""
     import pytorch_lightning as pl
     import torch
     from hydra.utils import instantiate
 
-    from vae.data.datamodule import FaceDataModule
-    from vae.data.preparation import make_dataset
     from vae.runs import trackers
     from vae.runs.run_folder import STATE, mark_started
-    from vae.training.build import build_trainable, explain_out_of_memory, make_callbacks, precision
+    from vae.training.build import build_callbacks, build_module
+    from vae.training.devices import auto_precision, explain_out_of_memory
 
-    quiet()
+    silence_warnings()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     # `trainer.deterministic` would also fill new memory, for those who read what they never wrote: a tenth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False
+    datamodule = make_datamodule(config)
+    module = build_module(config)
+    require_weights(module.objective, config.init_from)
+    if config.init_from:
+        load_initial_weights(module.model, config.init_from)
+    if config.channels_last:
+        module.to(memory_format=torch.channels_last)
+    if config.compile:
+        module.model.encoder.compile()
+        module.model.decoder.compile()
+    options = {"precision": auto_precision(config.trainer.accelerator)} if config.trainer.precision == "auto" else {}
+    if (config.trainer.max_epochs or 0) > 0:
+        options["check_val_every_n_epoch"] = min(config.trainer.check_val_every_n_epoch, config.trainer.max_epochs)
+    trainer = instantiate(
+        config.trainer,
+        callbacks=build_callbacks(config.callbacks, sharded="FSDP" in str(config.trainer.get("strategy"))),
+        logger=trackers.make_loggers(config),
+        **options,
+    )
+    checkpoint = config.ckpt_path and validate_checkpoint(Path(config.ckpt_path).expanduser(), module)
+    if config.resume and (folder / STATE).exists():
+        checkpoint = validate_checkpoint(folder / STATE, module)
+    if trainer.is_global_zero and config.latest and not config.trainer.get("fast_dev_run"):
+        mark_started(folder)
+    if not config.trainer.get("fast_dev_run"):
+        trackers.log_run(trainer.loggers, config)
+    with explain_out_of_memory(config.data.batch_size):
+        trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
+        metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
+        metrics |= trainer.test(module, datamodule, verbose=False)[0]
+        if trainer.is_global_zero:
+            trackers.log_images(trainer.loggers, export_run(config, module.model, datamodule), trainer.global_step)
+            trackers.close_loggers(trainer.loggers)
+    if any(getattr(callback, "pruned", False) for callback in trainer.callbacks):
+        metrics["pruned"] = True
+    return metrics
+
+
+def make_datamodule(config: DictConfig):
+    """Return the data module of a training; where labels are wanted, prepare the data and write their encoding.
+
+    The encoding becomes the node `labels` of the configuration, because the networks need to know its size.
+    """
+    from hydra.utils import instantiate
+
+    from vae.data.datamodule import FaceDataModule
+    from vae.data.preparation import make_dataset
+
     data = config.data
     datamodule = FaceDataModule(
         Path(data.processed_dir).expanduser() / data.name,
@@ -73,54 +117,40 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
         flip=data.flip,
         augment=instantiate(data.augment),
         seed=config.seed,
-        prepare=partial(make_dataset, data),
         labels=data.get("labels") or (),
         mirrored_labels=data.get("mirrored_labels") or (),
+        prepare=partial(make_dataset, data),
     )
-    model = build_trainable(config)
-    if config.init_from:
-        load_initial_weights(model, config.init_from)
-    if config.channels_last:
-        model.to(memory_format=torch.channels_last)
-    if config.compile:
-        model.encoder.compile()
-        model.decoder.compile()
-    options = {"precision": precision(config.trainer.accelerator)} if config.trainer.precision == "auto" else {}
-    if (config.trainer.max_epochs or 0) > 0:
-        options["check_val_every_n_epoch"] = min(config.trainer.check_val_every_n_epoch, config.trainer.max_epochs)
-    trainer = instantiate(
-        config.trainer,
-        callbacks=make_callbacks(config),
-        logger=trackers.make_loggers(config),
-        **options,
-    )
-    checkpoint = config.ckpt_path and checked(Path(config.ckpt_path).expanduser(), model)
-    if config.resume and (folder / STATE).exists():
-        checkpoint = checked(folder / STATE, model)
-    if trainer.is_global_zero and config.latest and not config.trainer.get("fast_dev_run"):
-        mark_started(folder)
-    if not config.trainer.get("fast_dev_run"):
-        trackers.log_run(trainer.loggers, config)
-    with explain_out_of_memory(config):
-        trainer.fit(model, datamodule, ckpt_path=checkpoint, weights_only=True)
-        measures = {name: value.item() for name, value in trainer.callback_metrics.items()}
-        measures |= trainer.test(model, datamodule, verbose=False)[0]
-        if trainer.is_global_zero:
-            trackers.log_images(trainer.loggers, finish(config, model, datamodule), trainer.global_step)
-            trackers.close_loggers(trainer.loggers)
-    if any(getattr(callback, "pruned", False) for callback in trainer.callbacks):
-        measures["pruned"] = True
-    return measures
+    if datamodule.labels:
+        datamodule.prepare_data()
+        datamodule.setup()
+        with open_dict(config):
+            config.labels = datamodule.encoding.to_config()
+    return datamodule
+
+
+def require_weights(objective, init_from: str | None) -> None:
+    """Refuse an objective that goes on from a trained model where none is given.
+
+    Raises:
+        InputError: `init_from` is missing.
+    """
+    from vae.cli.errors import InputError
+    from vae.models.build import choice_of
+
+    if objective.needs_weights and not init_from:
+        name = choice_of("objective", type(objective))
+        raise InputError(f"objective={name} goes on from a trained model: name it, init_from=models/latest")
 
 
 def inherit_config(config: DictConfig) -> None:
-    """Give a configuration the network of the model that its training starts from, `init_from`.
+    """Give a configuration the networks of the model that its training starts from, `init_from`.
 
-    Where a run in models/runs or models/sweeps is sharpened, its data, too; a model from somebody else may not say what
-    is read and written here.
+    Where a run in models/runs or models/sweeps goes through a second stage, its data are taken, too; a model from
+    somebody else must not decide what is read and written here.
 
     Raises:
-        InputError: there is no such model, another one was asked for by name, or `ckpt_path` is given, too.
+        InputError: there is no such model, an option asks for another network, or `ckpt_path` is given, too.
     """
     from hydra.core.hydra_config import HydraConfig
 
@@ -134,35 +164,39 @@ def inherit_config(config: DictConfig) -> None:
     if not (source / CONFIG).is_file():
         raise InputError(f"init_from={config.init_from} holds no trained model: name a run folder, or models/cats64")
     theirs = read_config(source / CONFIG)
-    config.init_from = str(source.resolve() if source.is_symlink() else source)  # models/latest will be another one
+    config.init_from = str(source.resolve() if source.is_symlink() else source)  # models/latest will move on
     before = config.copy()
-    for node in TAKEN_OVER:
+    for node in INHERITED:
         value = OmegaConf.select(theirs, node)
         if value is None:
             raise InputError(f"{source / CONFIG} has no {node}: name another model")
         OmegaConf.update(config, node, value, merge=False)
+    if theirs.get("labels"):
+        with open_dict(config):
+            config.data.labels = list(theirs.labels)
     task = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     typed = [option.lstrip("+~").partition("=")[0] for option in task]
     own = any(source.resolve().is_relative_to(Path(folder).resolve()) for folder in ("models/runs", "models/sweeps"))
-    if config.sharpening and own and "data" not in typed:
+    second_stage = OmegaConf.select(config, "objective.discriminator") is not None
+    if second_stage and own and "data" not in typed:
         for key in theirs.data.keys() - {"batch_size", *(name.split(".")[1] for name in typed if name[:5] == "data.")}:
             OmegaConf.update(config.data, key, theirs.data[key], merge=False, force_add=True)
     for name in typed:
         then, now = (OmegaConf.select(node, name) for node in (before, config))
-        if name.startswith(TAKEN_OVER) and then != now:
+        if name.startswith(INHERITED) and then != now:
             raise InputError(f"init_from={config.init_from}: that model has another {name}: leave {name} away")
 
 
 def load_initial_weights(model, init_from: str) -> None:
-    """Give a model the weights of another one's encoder, decoder and likelihood."""
+    """Give a model the weights of another one's networks."""
     from vae.models.serialization import load
 
     theirs = load(init_from)
-    for name in ("encoder", "decoder", "likelihood"):
+    for name in ("encoder", "latent", "decoder", "likelihood"):
         getattr(model, name).load_state_dict(getattr(theirs, name).state_dict())
 
 
-def finish(config: DictConfig, model, datamodule) -> Path:
+def export_run(config: DictConfig, model, datamodule) -> Path:
     """Fit the sampler, export the model, draw the figures, name this run the latest, and write its report.
 
     Returns:
@@ -175,9 +209,9 @@ def finish(config: DictConfig, model, datamodule) -> Path:
     from vae.visualization.report import draw_and_write
 
     folder = Path(config.run_dir).expanduser()
-    codes = model.codes(datamodule.images("train", mirrored=config.data.flip > 0))
-    model.sampler.fit(codes)
-    export(model, config, codes, folder)
+    z, y = model.sample_posterior(datamodule.batches("train", mirrored=config.data.flip > 0))
+    model.sampler.fit(z, y)
+    export(model, config, z, folder, y=y)
     figures = Path((config.callbacks.get("figures") or {}).get("folder", folder / "figures")).expanduser()
     if not config.report:
         names = ("samples", "reconstructions", "interpolation", "curves")
@@ -188,7 +222,7 @@ def finish(config: DictConfig, model, datamodule) -> Path:
     if config.report:
         try:
             page = draw_and_write(folder, figures)
-        except InputError as error:  # the model is whole without it
+        except InputError as error:  # the model is complete without it
             print(f"No report: {error}")
     print(f"The run is in {folder}, its pictures in {figures}:")
     print(" ", ", ".join(path.name for path in sorted(figures.glob("*.png"))))
@@ -197,8 +231,8 @@ def finish(config: DictConfig, model, datamodule) -> Path:
     return figures
 
 
-def checked(path: Path, model) -> str:
-    """A checkpoint to go on from, after a look whether it belongs to this model.
+def validate_checkpoint(path: Path, module) -> str:
+    """Return the path of a checkpoint to go on from, once it is known to fit the module.
 
     Raises:
         InputError: there is none, it cannot be read, or its weights have other shapes.
@@ -214,22 +248,27 @@ def checked(path: Path, model) -> str:
         missing = {"epoch", "global_step", "loops", "optimizer_states", "lr_schedulers", "callbacks"} - found.keys()
         if missing:
             raise KeyError(", ".join(sorted(missing)))
-        weights = {name: tuple(value.shape) for name, value in found["state_dict"].items()}
+        theirs = {name: tuple(value.shape) for name, value in found["state_dict"].items()}
     except Exception as error:  # whatever the bytes lead to; a pickle that would run code is an UnpicklingError
         raise InputError(f"ckpt_path: {path} is no checkpoint that can be read ({type(error).__name__})") from None
-    mine = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    for name in sorted(mine.keys() | weights.keys()):
-        ours, theirs = mine.get(name, "missing"), weights.get(name, "missing")
-        if ours != theirs:
+    if any(name.startswith("encoder.") for name in theirs):
+        raise InputError(
+            f"ckpt_path: {path} was written by version 0.1.0, whose trainings cannot be resumed: start a new one from "
+            "the weights of the run, init_from=FOLDER"
+        )
+    ours = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    for name in sorted(ours.keys() | theirs.keys()):
+        mine, other = ours.get(name, "missing"), theirs.get(name, "missing")
+        if mine != other:
             raise InputError(
-                f"ckpt_path: {path} holds another model: {name} is {theirs} there and {ours} here; "
+                f"ckpt_path: {path} holds another model: {name} is {other} there and {mine} here; "
                 "give the options that it was trained with"
             )
     return str(path)
 
 
-def quiet() -> None:
-    """Keep Lightning's hints and the warnings that nobody can act on away from the screen."""
+def silence_warnings() -> None:
+    """Silence Lightning's hints and the warnings that nobody can act on."""
     import logging
     import warnings
 
@@ -257,8 +296,7 @@ def summarize_sweep(folder: Path) -> None:
 
 @command("train", after_sweep=summarize_sweep)
 def main(config: DictConfig) -> float | None:
-    """Train; a sweep wants the number to optimise back."""
-    from vae.runs.run_folder import require_run
+    """Train; return the metric that a sweep optimises."""
     from vae.runs.sweeps import in_sweep, place_member
 
     if in_sweep():

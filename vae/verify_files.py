@@ -41,7 +41,7 @@ def _verify_run(folder: Path) -> Iterator[str]:
     from vae.models import serialization
 
     try:
-        for problem in serialization.check(folder):
+        for problem in serialization.verify_export(folder):
             yield f"{problem}: train the run again, or take another copy of it"
     except InputError as error:
         yield str(error)

@@ -15,9 +15,10 @@ from vae.data.datamodule import to_images
 from vae.data.detect import detect, place
 from vae.data.store import FaceStore
 from vae.models.directions import Directions, find_directions
-from vae.models.sampler_choices import choose_samplers
+from vae.models.interpolation import interpolate_latents
+from vae.models.samplers.choices import choose_samplers
 from vae.models.serialization import load, load_attribute_directions, load_latents
-from vae.models.vae import VAE, interpolate_latents
+from vae.models.vae import VAE
 
 MAX_CATS = 100  # on a sheet
 MAX_SLIDERS = 8
@@ -59,7 +60,7 @@ class Session:
         self.model = load(self.run)
         self.training_latents = load_latents(self.run)
         self.size: int = self.model.config.data.image_size
-        self.own_sampler, self._other_samplers = choose_samplers(self.model.config.sampler)
+        self.own_sampler, self._other_samplers = choose_samplers(self.model.latent, self.model.config.sampler)
         self._models: dict[str, VAE] = {self.own_sampler: self.model}
 
     @property

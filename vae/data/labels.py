@@ -53,6 +53,10 @@ class Number:
         """Draw `(n, 1)` from a standard normal."""
         return torch.randn(n, 1, generator=generator)
 
+    def average(self) -> Tensor:
+        """Return the average label, `(1, 1)`."""
+        return torch.zeros(1, 1)
+
     def to_config(self) -> dict[str, float]:
         return asdict(self)
 
@@ -90,6 +94,10 @@ class Category:
         weights = torch.tensor(list(self.frequencies.values()))
         chosen = torch.multinomial(weights, n, replacement=True, generator=generator)
         return torch.nn.functional.one_hot(chosen, self.dim).float()
+
+    def average(self) -> Tensor:
+        """Return the average label, `(1, categories)`: the frequencies."""
+        return torch.tensor([list(self.frequencies.values())])
 
     def to_config(self) -> dict[str, float]:
         return dict(self.frequencies)
@@ -184,6 +192,10 @@ class LabelEncoding:
             fixed = name in conditions
             blocks.append(column.encode(name, [conditions[name]]).expand(n, -1) if fixed else drawn)
         return torch.cat(blocks, dim=1)
+
+    def average(self, n: int) -> Tensor:
+        """Return the average labels of the training split, `(n, C)`, for images whose labels are unknown."""
+        return torch.cat([column.average() for column in self.columns.values()], dim=1).expand(n, -1)
 
     def to_config(self) -> dict[str, dict[str, float]]:
         """Return the encoding as plain values, for the `config.yaml` of a run."""

@@ -58,7 +58,7 @@ def log_densities(posteriors: list, z: Tensor) -> Tensor:
     """Return log q(z_i|x_j) in nats for N latents and the posteriors of M images: `(N, M)`.
 
     Args:
-        posteriors: one per batch of images, with `log_prob(z)`, see `vae.models.distributions`.
+        posteriors: one per batch of images, with `log_prob(z)`, see `vae.models.latents.latent.LatentSample`.
         z: `(N, *latent)`.
     """
     columns = [torch.stack([posterior.log_prob(one[None]).flatten(1).sum(1) for one in z]) for posterior in posteriors]

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vae.data.batch import Batch
 from vae.metrics.bounds import importance_weighted_bound, mean_and_standard_error
 from vae.metrics.disentanglement import disentanglement_metrics, read_factor
 from vae.metrics.latents import (
@@ -27,12 +28,12 @@ MAX_MMD_LATENTS = 2048  # for the MMD, whose cost is quadratic
 MAX_LATENT_DIM = 512  # for disentanglement, which fits a predictor to each dimension
 
 
-def bound_metrics(model: VAE, images: Tensor, k: int, seed: int) -> dict[str, float]:
+def bound_metrics(model: VAE, batches: Sequence[Batch], k: int, seed: int) -> dict[str, float]:
     """Return bounds of log p(x) in nats per image, with standard errors over images, and in bits per dimension.
 
     Args:
         model: a trained model.
-        images: `(B, 3, S, S)` in [-1, 1].
+        batches: images in [-1, 1] with their labels.
         k: samples of the importance-weighted bound.
         seed: of the samples.
 
@@ -40,59 +41,60 @@ def bound_metrics(model: VAE, images: Tensor, k: int, seed: int) -> dict[str, fl
         `elbo`, `elbo_se`, `iwae`, `iwae_se`, `iwae_samples`; `bits_per_dim` and `iwae_bits_per_dim` if the likelihood
         is a normalized density.
     """
-    batches = []
+    chunk = max(1, DECODED_BATCH // k)
+    weights = []
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for x in images.to(model.device).split(max(1, DECODED_BATCH // k)):
-            posterior = model.encoder(x)
-            z = posterior.rsample(k)
-            log_ratio = (model.prior.log_prob(z) - posterior.log_prob(z)).flatten(2).sum(2)
-            params = model.decoder(z.flatten(0, 1))
-            log_likelihood = model.likelihood(params, x.repeat(k, 1, 1, 1)).unflatten(0, z.shape[:2])
-            batches.append((log_likelihood + log_ratio).cpu())
-    log_weights = torch.cat(batches, dim=1).double()
+        for x, y in batches:
+            labels = [None] * len(x.split(chunk)) if y is None else y.to(model.device).split(chunk)
+            for part in zip(x.to(model.device).split(chunk), labels, strict=True):
+                weights.append(model.terms(Batch(*part), k).log_weights().cpu())
+    log_weights = torch.cat(weights, dim=1).double()
     elbo, elbo_se = mean_and_standard_error(log_weights.mean(0))
     iwae, iwae_se = mean_and_standard_error(importance_weighted_bound(log_weights))
     metrics = {"elbo": elbo, "elbo_se": elbo_se, "iwae": iwae, "iwae_se": iwae_se, "iwae_samples": k}
     if model.likelihood.normalized:
-        metrics["bits_per_dim"] = _bits(elbo, images)
-        metrics["iwae_bits_per_dim"] = _bits(iwae, images)
+        metrics["bits_per_dim"] = _bits(elbo, batches[0].x)
+        metrics["iwae_bits_per_dim"] = _bits(iwae, batches[0].x)
     return metrics
 
 
-def latent_metrics(model: VAE, images: Tensor, latents: Tensor, seed: int) -> dict[str, float]:
+def latent_metrics(model: VAE, batches: Sequence[Batch], latents: Tensor, seed: int) -> dict[str, float]:
     """Return what the latents encode of held-out images, and how far the aggregate posterior is from the prior.
 
     Args:
         model: a trained model.
-        images: `(B, 3, S, S)` in [-1, 1], held out.
+        batches: held-out images in [-1, 1] with their labels.
         latents: `(N, *latent)`, a sample of the posterior of each training image.
         seed: of the estimates.
 
     Returns:
-        `kl`, `mutual_information` and its upper bound `mutual_information_max` in nats, `active_units`,
-        `aggregate_frechet`, `aggregate_mmd`.
+        `kl` in nats, `active_units`, `aggregate_frechet`, `aggregate_mmd`; for a posterior that factorises also
+        `mutual_information` and its upper bound `mutual_information_max` in nats.
     """
     latents = latents[torch.randperm(len(latents), generator=torch.Generator().manual_seed(seed))]
     active = ActiveUnits(latents[0].numel())
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        posteriors = [model.encoder(x.to(model.device)) for x in images[:MAX_PAIRED_IMAGES].split(ENCODED_BATCH)]
-        z = torch.cat([posterior.rsample() for posterior in posteriors])
-        kl = torch.cat([posterior.kl(model.prior).flatten(1).sum(1) for posterior in posteriors]).mean()
-        for posterior in posteriors:
-            active.update(posterior.mean.cpu())
-        information = mutual_information(log_densities(posteriors, z))
+        samples = [
+            model.latent.infer(model.encoder(x.to(model.device), None if y is None else y.to(model.device)))
+            for x, y in batches[: -(-MAX_PAIRED_IMAGES // len(batches[0].x))]
+        ]
         # Another seed than that of z, whose noise would otherwise be compared with itself.
-        prior = model.prior.sample(min(MAX_MMD_LATENTS, len(latents)), torch.Generator().manual_seed(seed + 1))
-    return {
-        "kl": float(kl),
+        prior = model.latent.sample(min(MAX_MMD_LATENTS, len(latents)), torch.Generator().manual_seed(seed + 1))
+    for sample in samples:
+        active.update(sample.mean().cpu())
+    metrics = {
+        "kl": float(torch.cat([sample.kl_by_group().sum(1) for sample in samples]).mean()),
         "active_units": int(active.compute()),
-        "mutual_information": float(information),
-        "mutual_information_max": math.log(len(z)),
         "aggregate_frechet": float(frechet_distance_from_standard_normal(latents)),
-        "aggregate_mmd": float(multiquadric_mmd(latents[:MAX_MMD_LATENTS], prior)),
+        "aggregate_mmd": float(multiquadric_mmd(latents[:MAX_MMD_LATENTS], prior.cpu())),
     }
+    if all(sample.posterior is not None for sample in samples):
+        z = torch.cat([sample.z[0].flatten(1) for sample in samples])
+        information = mutual_information(log_densities([sample.posterior for sample in samples], z))
+        metrics |= {"mutual_information": float(information), "mutual_information_max": math.log(len(z))}
+    return metrics
 
 
 def factor_metrics(

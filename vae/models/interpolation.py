@@ -1,20 +1,50 @@
-"""Closed ways through the latent space, from cat to cat and back to the first."""
+"""Paths through the latent space: from latent to latent, and closed loops."""
 
 import torch
 from torch import Tensor
 
 from vae.cli.errors import InputError
-from vae.models.vae import interpolate_latents
 
-FINE = 64  # points of each piece, between which its length is measured
+POINTS_PER_SEGMENT = 64  # between which the length of a segment is measured
+
+
+def interpolate_latents(a: Tensor, b: Tensor, steps: int, mode: str = "spherical") -> Tensor:
+    """Interpolate from latents a to latents b.
+
+    Args:
+        a: `(B, *latent)`.
+        b: likewise.
+        steps: latents on the way, both ends included.
+        mode: `spherical` (White 2016, sec. 2.1) or `linear`.
+
+    Returns:
+        `(B, steps, *latent)`.
+
+    Raises:
+        InputError: fewer than two steps, or an unknown mode.
+    """
+    if steps < 2:
+        raise InputError(f"steps must be at least 2, not {steps}")
+    t = torch.linspace(0, 1, steps, device=a.device)
+    flat_a, flat_b = a.flatten(1)[:, None], b.flatten(1)[:, None]
+    if mode == "linear":
+        weight_a, weight_b = (1 - t)[:, None], t[:, None]
+    elif mode == "spherical":
+        cosine = torch.cosine_similarity(flat_a, flat_b, dim=-1).clamp(-1 + 1e-6, 1 - 1e-6)
+        angle = torch.acos(cosine)
+        weight_a = (torch.sin((1 - t) * angle) / torch.sin(angle))[..., None]
+        weight_b = (torch.sin(t * angle) / torch.sin(angle))[..., None]
+    else:
+        raise InputError(f"interpolation must be spherical or linear, not {mode!r}")
+    return (weight_a * flat_a + weight_b * flat_b).unflatten(-1, a.shape[1:])
 
 
 def closed_loop(z: Tensor, steps: int, mode: str = "smooth") -> Tensor:
-    """A way through latents, from each to the next and from the last to the first, in equal steps.
+    """Return a closed path through latents, from each to the next and from the last to the first, in equal steps.
 
-    A smooth one bends at the latents without a corner: a closed Catmull-Rom spline (1974), its points set back to the
-    length that lies between those of its latents, which a straight way would fall below: short latents are of average
-    cats. Frames lie at equal distances along the way, as near as whole numbers of them from latent to latent allow.
+    The smooth path is a closed Catmull–Rom spline (1974), which has no corners; its points are rescaled to the
+    interpolated norm, because averaging latents shrinks it and short latents decode to average cats. Frames lie at
+    equal distances along the path, as near as whole numbers of frames between two latents allow.
 
     Args:
         z: `(n, *latent)`, two or more.
@@ -22,7 +52,7 @@ def closed_loop(z: Tensor, steps: int, mode: str = "smooth") -> Tensor:
         mode: `smooth`, or with corners `spherical` or `linear`, see `interpolate_latents`.
 
     Returns:
-        `(n · steps, *latent)`: the first is `z[0]`, all the others are among them, and after the last comes the first.
+        `(n · steps, *latent)`; it starts at `z[0]` and passes every other latent.
 
     Raises:
         InputError: fewer than two latents or steps, or an unknown mode.
@@ -32,16 +62,18 @@ def closed_loop(z: Tensor, steps: int, mode: str = "smooth") -> Tensor:
     if steps < 2:
         raise InputError(f"steps must be at least 2, not {steps}")
     ends = z, z.roll(-1, 0)
-    pieces = _spline(z, FINE) if mode == "smooth" else interpolate_latents(*ends, FINE + 1, mode)
-    pieces = pieces.flatten(2)  # (n, FINE + 1, D)
-    along = torch.nn.functional.pad(pieces.diff(dim=1).norm(dim=2).cumsum(1), (1, 0))  # from the piece's beginning
+    segments = (
+        _spline(z, POINTS_PER_SEGMENT) if mode == "smooth" else interpolate_latents(*ends, POINTS_PER_SEGMENT + 1, mode)
+    )
+    segments = segments.flatten(2)  # (n, POINTS_PER_SEGMENT + 1, D)
+    along = torch.nn.functional.pad(segments.diff(dim=1).norm(dim=2).cumsum(1), (1, 0))  # from the segment's beginning
     counts = _shares(along[:, -1], len(z) * steps)
-    frames = [_evenly(piece, at, count) for piece, at, count in zip(pieces, along, counts, strict=True)]
+    frames = [_evenly(segment, at, count) for segment, at, count in zip(segments, along, counts, strict=True)]
     return torch.cat(frames).unflatten(1, z.shape[1:])
 
 
 def _spline(z: Tensor, count: int) -> Tensor:
-    """The smooth way in pieces, `(n, count + 1, *latent)`: the i-th begins at `z[i]` and ends at the next."""
+    """Return the smooth path in segments, `(n, count + 1, *latent)`: the i-th starts at `z[i]` and ends at the next."""
     t = torch.linspace(0, 1, count + 1, device=z.device)
     weights = 0.5 * torch.stack(
         [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2], dim=1
@@ -57,14 +89,14 @@ def _spline(z: Tensor, count: int) -> Tensor:
 
 
 def _shares(lengths: Tensor, frames: int) -> list[int]:
-    """Frames of each piece, at least one, in proportion to its length; their sum is `frames`."""
+    """Return the frames of each segment, at least one, in proportion to its length; their sum is `frames`."""
     ends = lengths.cumsum(0) / lengths.sum().clamp(min=1e-12) * (frames - len(lengths))
     return (ends.round().long().diff(prepend=torch.zeros(1, dtype=torch.long, device=ends.device)) + 1).tolist()
 
 
-def _evenly(piece: Tensor, along: Tensor, count: int) -> Tensor:
-    """`count` points at equal distances of a piece `(T, D)` but for its end; `along` `(T,)`: how far its points are."""
-    at = torch.arange(count, device=piece.device) / count * along[-1]
+def _evenly(segment: Tensor, along: Tensor, count: int) -> Tensor:
+    """Return `count` equidistant points of a segment `(T, D)` without its end; `along` `(T,)` are its arc lengths."""
+    at = torch.arange(count, device=segment.device) / count * along[-1]
     right = torch.searchsorted(along, at, right=True).clamp(1, len(along) - 1)
     share = (at - along[right - 1]) / (along[right] - along[right - 1]).clamp(min=1e-12)
-    return torch.lerp(piece[right - 1], piece[right], share[:, None])
+    return torch.lerp(segment[right - 1], segment[right], share[:, None])

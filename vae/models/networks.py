@@ -1,7 +1,7 @@
 """Encoders and decoders: `conv`, the network of the classic tutorials, and `resnet`, residual blocks.
 
-Both families take the same options. A network has one level for each entry of `channels`; an encoder's level
-halves the resolution, a decoder's doubles it, so `image_size` is a multiple of 2^levels.
+Both families take the same options. A network has one level for each entry of `channels`; a level of an encoder
+halves the resolution and one of a decoder doubles it, so `image_size` is a multiple of 2^levels.
 """
 
 import torch
@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from vae.cli.errors import InputError
 from vae.data.noise import global_batch_noise
-from vae.models.distributions import DiagonalGaussian
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -25,14 +24,14 @@ NORMS = {
     "batch": nn.BatchNorm2d,
     "group": lambda channels: nn.GroupNorm(next(g for g in (8, 4, 2, 1) if channels % g == 0), channels),
 }
-MOST = 64  # layers or blocks one after the other
+MAX_BLOCKS = 64  # per level, and per stack of linear layers
 
 
 class Dropout2d(nn.Dropout2d):
-    """`nn.Dropout2d` whose draw for a picture does not depend on the process that holds it, see `vae.data.noise`."""
+    """`nn.Dropout2d` whose draw for an image does not depend on the process that holds it, see `vae.data.noise`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, C, H, W)` → the same shape."""
+        """Drop whole feature maps of `(B, C, H, W)`."""
         if not self.training or self.p == 0:
             return x
         draw = global_batch_noise(lambda rows: torch.rand(rows, x.shape[1], 1, 1, device=x.device), len(x))
@@ -40,16 +39,16 @@ class Dropout2d(nn.Dropout2d):
 
 
 class Network(nn.Module):
-    """What encoders and decoders share: their options, checked.
+    """The options that encoders and decoders share, checked.
 
     Args:
-        image_size: side of the picture in pixels, a multiple of 2^levels, at most 360.
+        image_size: side of the image in pixels, a multiple of 2^levels, at most 360.
         channels: feature maps of each level, finest first.
         blocks: blocks in each level.
-        latent_dim: number of latents D.
         activation: one of `ACTIVATIONS`.
         norm: one of `NORMS`.
         dropout: probability with which a feature map is dropped after each level.
+        label_dim: C, numbers that describe the labels of an image; 0 for an unconditional model.
 
     Raises:
         InputError: an option is out of its range; the message names it.
@@ -59,29 +58,29 @@ class Network(nn.Module):
         self,
         image_size: int,
         channels: list[int],
-        latent_dim: int,
         blocks: int = 1,
         activation: str = "silu",
         norm: str = "batch",
         dropout: float = 0.0,
+        label_dim: int = 0,
     ) -> None:
         super().__init__()
-        self._check(image_size, channels, latent_dim, blocks, activation, norm, dropout)
+        self._check(image_size, channels, blocks, activation, norm, dropout)
         self.channels = list(channels)
         self.blocks = blocks
         self.activation = ACTIVATIONS[activation]
         self.norm = NORMS[norm]
         self.dropout = dropout
-        self.bottom = (channels[-1], image_size // 2 ** len(channels), image_size // 2 ** len(channels))
+        self.label_dim = label_dim
+        sides = [image_size // 2 ** (level + 1) for level in range(len(channels))]
+        self.feature_shapes = [(width, side, side) for width, side in zip(channels, sides, strict=True)]
 
     @staticmethod
-    def _check(image_size, channels, latent_dim, blocks, activation, norm, dropout) -> None:
+    def _check(image_size, channels, blocks, activation, norm, dropout) -> None:
         if not channels or min(channels) < 1:
             raise InputError(f"model.channels must be a list of positive numbers, one for each level, not {channels}")
-        if latent_dim < 1:
-            raise InputError(f"model.latent_dim must be at least 1, not {latent_dim}")
-        if not 1 <= blocks <= MOST:
-            raise InputError(f"model.blocks must be between 1 and {MOST}, not {blocks}")
+        if not 1 <= blocks <= MAX_BLOCKS:
+            raise InputError(f"model.blocks must be between 1 and {MAX_BLOCKS}, not {blocks}")
         if activation not in ACTIVATIONS:
             raise InputError(f"model.activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
         if norm not in NORMS:
@@ -96,56 +95,89 @@ class Network(nn.Module):
             )
 
     def unit(self, conv: nn.Module) -> nn.Sequential:
-        """A convolution, its norm and its activation."""
+        """Return a convolution followed by its norm and its activation."""
         return nn.Sequential(conv, self.norm(conv.out_channels), self.activation())
 
 
 class Encoder(Network):
-    """x `(B, 3, H, W)` in [-1, 1] → q(z|x), a `DiagonalGaussian` of shape `(B, latent_dim)`.
+    """x `(B, 3, H, W)` in [-1, 1] → a feature map for each level, finest first, of `feature_shapes`.
 
-    The last linear map gives mu and log_var side by side; its weights start at a hundredth of PyTorch's default, so
-    that q(z|x) starts close to the prior N(0, I). All other weights start as PyTorch initializes them (Kaiming
-    uniform).
+    Labels enter as constant feature maps beside the image (Sohn, Lee & Yan 2015). Weights start as PyTorch initializes
+    them (Kaiming uniform).
     """
 
     def __init__(self, *, in_channels: int = 3, **options) -> None:
         super().__init__(**options)
-        sizes = [in_channels, *self.channels]
+        sizes = [in_channels + self.label_dim, *self.channels]
         self.levels = nn.Sequential(*map(self.level, sizes[:-1], sizes[1:]))
-        self.head = nn.Linear(torch.Size(self.bottom).numel(), 2 * options["latent_dim"])
-        with torch.no_grad():
-            self.head.weight.mul_(0.01)
-            self.head.bias.zero_()
 
     def level(self, in_channels: int, out_channels: int) -> nn.Module:
-        """`(B, in, H, W)` → `(B, out, H/2, W/2)`."""
+        """Return a module `(B, in, H, W)` → `(B, out, H/2, W/2)`."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> DiagonalGaussian:
-        mu, log_var = self.head(self.levels(x).flatten(1)).float().chunk(2, dim=1)
-        return DiagonalGaussian(mu, log_var)
+    def forward(self, x: Tensor, y: Tensor | None = None) -> list[Tensor]:
+        """Return the feature maps of images `(B, 3, H, W)` with labels `(B, C)`."""
+        x = with_labels(x, y)
+        features = []
+        for level in self.levels:
+            x = level(x)
+            features.append(x)
+        return features
 
 
 class Decoder(Network):
-    """z `(B, latent_dim)` → the parameters of p(x|z), `(B, out_channels, H, W)`, unbounded."""
+    """z `(N, *latent_shape)` → the parameters of p(x|z), `(N, out_channels, H, W)`, unbounded.
 
-    def __init__(self, *, out_channels: int = 3, **options) -> None:
+    A flat latent passes a linear map to the coarsest feature maps, a spatial one of their size a 1×1 convolution.
+    Labels are appended to z (Sohn, Lee & Yan 2015).
+
+    Args:
+        latent_shape: `(D,)`, or `(C, h, w)` with the height and width of the coarsest feature maps.
+        out_channels: numbers that the likelihood reads for each pixel.
+        **options: those of `Network`.
+
+    Raises:
+        InputError: a spatial latent has another size than the coarsest feature maps.
+    """
+
+    def __init__(self, *, latent_shape: tuple[int, ...], out_channels: int = 3, **options) -> None:
         super().__init__(**options)
-        self.stem = nn.Linear(options["latent_dim"], torch.Size(self.bottom).numel())
+        self.coarsest = self.feature_shapes[-1]
+        self.stem = self.make_stem(tuple(latent_shape))
         sizes = self.channels[::-1]
         self.levels = nn.Sequential(*map(self.level, sizes[:-1], sizes[1:]))
         self.head = self.last_level(sizes[-1], out_channels)
 
+    def make_stem(self, latent_shape: tuple[int, ...]) -> nn.Module:
+        """Return a module `(N, *latent_shape)` → the coarsest feature maps, flat or not."""
+        if len(latent_shape) == 1:
+            return nn.Linear(latent_shape[0] + self.label_dim, torch.Size(self.coarsest).numel())
+        if latent_shape[1:] != self.coarsest[1:]:
+            raise InputError(
+                f"the latent is {latent_shape[1]}×{latent_shape[2]}, and the coarsest feature maps of model.channels="
+                f"{self.channels} are {self.coarsest[1]}×{self.coarsest[2]}: both must be of one size"
+            )
+        return nn.Conv2d(latent_shape[0] + self.label_dim, self.coarsest[0], 1)
+
     def level(self, in_channels: int, out_channels: int) -> nn.Module:
-        """`(B, in, H, W)` → `(B, out, 2H, 2W)`."""
+        """Return a module `(B, in, H, W)` → `(B, out, 2H, 2W)`."""
         raise NotImplementedError
 
     def last_level(self, in_channels: int, out_channels: int) -> nn.Module:
-        """The same without activation: it ends in the parameters of p(x|z)."""
+        """Return a level without activation, which ends in the parameters of p(x|z)."""
         raise NotImplementedError
 
-    def forward(self, z: Tensor) -> Tensor:
-        return self.head(self.levels(self.stem(z).unflatten(1, self.bottom))).float()
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Decode latents with labels `(N, C)`."""
+        h = self.stem(with_labels(z, y)).reshape(len(z), *self.coarsest)
+        return self.head(self.levels(h)).float()
+
+
+def with_labels(x: Tensor, y: Tensor | None) -> Tensor:
+    """Append labels `(N, C)` as channels to vectors `(N, D)`, or as constant feature maps to maps `(N, D, h, w)`."""
+    if y is None:
+        return x
+    return torch.cat([x, y.to(x.dtype).reshape(*y.shape, *[1] * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])], dim=1)
 
 
 class ConvEncoder(Encoder):
@@ -184,6 +216,7 @@ class ResidualBlock(nn.Module):
         self.residual = nn.Sequential(norm(channels), activation(), first, norm(channels), activation(), last)
 
     def forward(self, h: Tensor) -> Tensor:
+        """Map `(B, C, H, W)` to the same shape."""
         return h + self.residual(h)
 
 
@@ -220,6 +253,7 @@ class ResNetDecoder(Decoder):
         return nn.Sequential(*blocks, last)
 
     def upsample(self, in_channels: int, out_channels: int) -> nn.Module:
+        """Return a module `(B, in, H, W)` → `(B, out, 2H, 2W)`."""
         if self.upsampling == "nearest":
             return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(in_channels, out_channels, 3, padding=1))
         return nn.Sequential(nn.Conv2d(in_channels, 4 * out_channels, 3, padding=1), nn.PixelShuffle(2))

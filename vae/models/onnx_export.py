@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from vae.cli.errors import InputError
 from vae.cli.extras import require
 from vae.models.directions import Directions
-from vae.models.samplers import GaussianMixture, Prior
+from vae.models.samplers.gaussian_mixture import GaussianMixture
+from vae.models.samplers.prior import Prior
 from vae.models.vae import VAE
 from vae.runs.files import atomic_write
 
@@ -43,9 +44,10 @@ class MeanEncoder(nn.Module):
     def __init__(self, model: VAE) -> None:
         super().__init__()
         self.encoder = model.encoder
+        self.latent = model.latent
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.encoder(x).mean
+        return self.latent.mean(self.encoder(x))
 
 
 class MeanDecoder(nn.Module):
@@ -148,7 +150,7 @@ def export_onnx(
     for package in ("onnx", "onnxscript", "onnxruntime"):
         require(package, "onnx", "exporting to ONNX")
     model = model.to("cpu").eval()
-    size, shape = model.config.data.image_size, tuple(model.prior.shape)
+    size, shape = model.config.data.image_size, tuple(model.latent.shape)
     z = torch.randn(CHECKED, *shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         x = MeanDecoder(model)(z)
@@ -180,7 +182,7 @@ def export_program(model: VAE, folder: Path | str) -> Path:
         InputError: the model has no fixed decoder.
     """
     model, path = model.to("cpu").eval(), Path(folder) / "decoder.pt2"
-    z = torch.zeros(2, *model.prior.shape)
+    z = torch.zeros(2, *model.latent.shape)
     with _refusal("decoder"), _quiet():
         program = torch.export.export(MeanDecoder(model), (z,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     with atomic_write(path) as temporary:

@@ -16,7 +16,8 @@ from vae.cli.locations import CONFIGS
 from vae.data.formats import Format, Images, from_tensor, resize, to_tensors
 from vae.models import serialization
 from vae.models.directions import Directions, load_directions
-from vae.models.vae import VAE, interpolate_latents
+from vae.models.interpolation import interpolate_latents
+from vae.models.vae import VAE
 from vae.runs.lookup import find_run
 
 
@@ -106,7 +107,7 @@ class PretrainedVAE:
         Raises:
             InputError: the latents have another shape, or there is no such kind.
         """
-        shape = tuple(self.model.prior.shape)
+        shape = tuple(self.model.latent.shape)
         if not isinstance(z, Tensor) or tuple(z.shape[1:]) != shape:
             found = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
             raise InputError(f"latents of this model are tensors {('B', *shape)}, not {found}")

@@ -1,112 +1,189 @@
-"""The variational autoencoder (Kingma & Welling 2014): one encoder, decoder, likelihood, regularizer, prior, sampler.
+"""The variational autoencoder (Kingma & Welling 2014): encoder, latent, decoder, likelihood, regularizer and sampler.
 
-    L(x) = −log p(x|z) + R(q(z|x), p(z)),   z ~ q(z|x)
+    L(x) = −E_q[log p(x|z)] + R(q(z|x), p(z))
 
-in nats per picture, summed over pixels and latents, averaged over the batch. The model knows none of its parts by
-name: a variant is a class beside its siblings and a YAML file.
+in nats per image, summed over pixels and latents. The model knows none of its parts by name: a variant is a class
+among its siblings and a YAML file.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from vae.cli.errors import InputError
+from vae.data.batch import Batch
+from vae.data.labels import LabelEncoding
+from vae.models.interpolation import interpolate_latents
+from vae.models.latents.latent import Latent, LatentSample
 from vae.models.likelihoods import Likelihood
-from vae.models.samplers import Sampler
+from vae.models.regularizers.regularizer import Regularizer
+from vae.models.samplers.sampler import Sampler
 
-PART = 64  # pictures that are encoded or decoded at once: what the caches of a CPU hold
+LABEL_STREAM = 1 << 40  # added to a seed for labels, so that they do not share random numbers with the latents
+CHUNK = 64  # images that are encoded or decoded together, so that the caches of a CPU hold them
+
+
+class Terms(NamedTuple):
+    """The terms of which every objective is made, for B images and K samples of z each.
+
+    Attributes:
+        log_px: `(K, B)`, log p(x|z) in nats.
+        latent: z with its densities.
+        params: `(K·B, C', H, W)`, parameters of p(x|z); those of the first samples come first.
+    """
+
+    log_px: Tensor
+    latent: LatentSample
+    params: Tensor
+
+    def log_weights(self) -> Tensor:
+        """Return log p(x|z) + log p(z) − log q(z|x), `(K, B)` in nats (Burda et al. 2016, eq. 7)."""
+        return self.log_px + self.latent.log_p - self.latent.log_q
 
 
 class VAE(nn.Module):
-    """A VAE on pictures `(B, 3, H, W)` in [-1, 1].
+    """A VAE on images `(B, 3, H, W)` in [-1, 1].
 
-    What is here is what a trained model is used for, and needs no Lightning; `vae.training.module` trains it. All
-    of it runs without gradients, in evaluation mode, and leaves the mode as it was.
+    It holds whatever a trained model is used for and needs no Lightning; `vae.training.module` trains it. Apart from
+    `terms`, every method runs without gradients, in evaluation mode, and restores the mode. Where a conditional model
+    gets no labels y, it takes the average labels of its training set.
 
     Args:
-        encoder: x → posterior q(z|x), see `vae.models.distributions`.
-        decoder: z → parameters of p(x|z).
-        likelihood: see `vae.models.likelihoods`.
-        regularizer: see `vae.models.regularizers`.
-        prior: p(z).
-        sampler: see `vae.models.samplers`.
+        encoder: x, y → feature maps.
+        latent: feature maps → samples of q(z|x) with their densities.
+        decoder: z, y → parameters of p(x|z).
+        likelihood: parameters, x → log p(x|z).
+        regularizer: samples of q(z|x) → penalty.
+        sampler: density of new latents.
+        labels: encoding of the labels that the model is conditioned on; None for an unconditional model.
     """
 
     def __init__(
         self,
         encoder: nn.Module,
+        latent: Latent,
         decoder: nn.Module,
         likelihood: Likelihood,
-        regularizer: nn.Module,
-        prior: nn.Module,
+        regularizer: Regularizer,
         sampler: Sampler,
+        labels: LabelEncoding | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
+        self.latent = latent
         self.decoder = decoder
         self.likelihood = likelihood
         self.regularizer = regularizer
-        self.prior = prior
         self.sampler = sampler
+        self.labels = labels
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.parameters()).device
 
-    def encode(self, x: Tensor) -> Tensor:
-        """The mean of q(z|x): `(B, 3, H, W)` in [-1, 1] → `(B, *latent)`."""
-        with self._evaluation():
-            return torch.cat([self.encoder(part.to(self.device)).mean for part in x.split(PART)])
-
-    def decode(self, z: Tensor) -> Tensor:
-        """The mean of p(x|z): `(B, *latent)` → `(B, 3, H, W)` in [-1, 1]."""
-        with self._evaluation():
-            return torch.cat([self.likelihood.mean(self.decoder(part.to(self.device))) for part in z.split(PART)])
-
-    def codes(self, batches: Iterable[Tensor], seed: int = 0) -> Tensor:
-        """A sample of q(z|x) for every picture of some batches: the aggregate posterior, `(N, *latent)`."""
-        with self._evaluation(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return torch.cat([self.encoder(x.to(self.device)).rsample().cpu() for x in batches])
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Encode and decode: `(B, 3, H, W)` → the same shape, in [-1, 1]."""
-        return self.decode(self.encode(x))
-
-    def sample(self, n: int, seed: int | None = None, temperature: float = 1.0) -> Tensor:
-        """New pictures: `(n, 3, H, W)` in [-1, 1].
+    def terms(self, batch: Batch, k: int = 1) -> Terms:
+        """Pass images through the model.
 
         Args:
-            n: how many.
-            seed: the same seed gives the same pictures.
-            temperature: factor on the sampler's standard deviation; below 1 the pictures are more typical.
+            batch: B images with their labels.
+            k: samples of z for each image.
+        """
+        x, y = batch
+        latent = self.latent.infer(self.encoder(x, y), k)
+        params = self.decoder(latent.z.flatten(0, 1), _repeated(y, k))
+        log_px = self.likelihood.log_prob(params, _repeated(x, k)).unflatten(0, (k, len(x)))
+        return Terms(log_px, latent, params)
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return the mean of q(z|x): `(B, 3, H, W)` in [-1, 1] → `(B, *latent)`."""
+        with self._evaluation():
+            return torch.cat([self.latent.mean(self.encoder(*part)) for part in self._chunks(x, y)])
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return the mean of p(x|z): `(B, *latent)` → `(B, 3, H, W)` in [-1, 1]."""
+        with self._evaluation():
+            return torch.cat([self.likelihood.mean(self.decoder(*part)) for part in self._chunks(z, y)])
+
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Encode and decode `(B, 3, H, W)` in [-1, 1]."""
+        return self.decode(self.encode(x, y), y)
+
+    def sample_posterior(self, batches: Iterable[Batch], seed: int = 0) -> tuple[Tensor, Tensor | None]:
+        """Sample q(z|x) once for every image: the aggregate posterior.
+
+        Args:
+            batches: images with their labels.
+            seed: the same seed gives the same latents.
+
+        Returns:
+            z `(N, *latent)` and labels `(N, C)`, None for an unconditional model; both on the CPU.
+        """
+        z, labels = [], []
+        with self._evaluation(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for x, y in batches:
+                features = self.encoder(x.to(self.device), None if y is None else y.to(self.device))
+                z.append(self.latent.infer(features).z[0].cpu())
+                labels.append(y)
+        return torch.cat(z), None if labels[0] is None else torch.cat(labels).cpu()
+
+    def sample(self, n: int, seed: int | None = None, temperature: float = 1.0, y: Tensor | None = None) -> Tensor:
+        """Draw new images: `(n, 3, H, W)` in [-1, 1].
+
+        Args:
+            n: number of images.
+            seed: the same seed gives the same images.
+            temperature: below 1 the images are more typical; the sampler defines the meaning.
+            y: `(n, C)` labels to draw by; None draws them from their frequencies in the training set.
 
         Raises:
-            InputError: n or temperature are out of range, or the sampler has not been fitted.
+            InputError: n or temperature is out of range, or the sampler has not been fitted.
         """
-        return self.decode(self.sample_latents(n, seed, temperature))
+        y = self.draw_labels(n, seed) if y is None else y
+        return self.decode(self.sample_latents(n, seed, temperature, y), y)
 
-    def sample_latents(self, n: int, seed: int | None = None, temperature: float = 1.0) -> Tensor:
-        """The latents of `sample`: `(n, *latent)`."""
+    def draw_labels(
+        self, n: int, seed: int | None = None, conditions: Mapping[str, object] | None = None
+    ) -> Tensor | None:
+        """Draw labels to sample by, `(n, C)`; None for an unconditional model.
+
+        Args:
+            n: number of images.
+            seed: the same seed gives the same labels.
+            conditions: label → value of all images, such as `{"fur": "black"}`; labels that are not given are drawn
+                from their frequencies in the training set.
+
+        Raises:
+            InputError: the model has no such label, or the label no such value.
+        """
+        if self.labels is None:
+            if conditions:
+                raise InputError(f"condition.{next(iter(conditions))}: the model was trained without data.labels")
+            return None
+        stream = None if seed is None else (seed + LABEL_STREAM) % 2**63
+        return self.labels.condition(dict(conditions or {}), n, _generator(stream))
+
+    def sample_latents(
+        self, n: int, seed: int | None = None, temperature: float = 1.0, y: Tensor | None = None
+    ) -> Tensor:
+        """Draw the latents of `sample`: `(n, *latent)`."""
         if n < 1:
             raise InputError(f"num_images must be at least 1, not {n}")
         if not temperature >= 0:
             raise InputError(f"temperature must not be negative, but is {temperature}")
-        generator = torch.Generator()
-        generator.seed() if seed is None else generator.manual_seed(seed)
-        return self.sampler.sample(n, generator, temperature)
+        with torch.no_grad():
+            return self.sampler.sample(n, _generator(seed), temperature, y)
 
     def interpolate(self, a: Tensor, b: Tensor, steps: int = 8, mode: str = "spherical") -> Tensor:
-        """From picture to picture, through the latent space.
+        """Interpolate from image to image through the latent space.
 
         Args:
-            a: `(B, 3, H, W)` in [-1, 1], where to start.
-            b: where to end.
+            a: `(B, 3, H, W)` in [-1, 1], first frames.
+            b: last frames.
             steps: frames, both ends included.
             mode: `spherical` (White 2016, sec. 2.1) or `linear`.
 
@@ -116,9 +193,12 @@ class VAE(nn.Module):
         z = interpolate_latents(self.encode(a), self.encode(b), steps, mode)
         return self.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The decoder's parameters for the posterior mean of x."""
-        return self.decoder(self.encoder(x).mean)
+    def _chunks(self, x: Tensor, y: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Split images or latents, and their labels, into chunks on the device of the model."""
+        if y is None and self.labels is not None:
+            y = self.labels.average(len(x))
+        labels = [None] * len(x.split(CHUNK)) if y is None else [part.to(self.device) for part in y.split(CHUNK)]
+        return zip((part.to(self.device) for part in x.split(CHUNK)), labels, strict=True)
 
     @contextmanager
     def _evaluation(self) -> Iterator[None]:
@@ -131,46 +211,12 @@ class VAE(nn.Module):
             self.train(training)
 
 
-def interpolate_latents(a: Tensor, b: Tensor, steps: int, mode: str = "spherical") -> Tensor:
-    """Latents between a and b, both `(B, *latent)`: `(B, steps, *latent)`.
-
-    Raises:
-        InputError: fewer than two steps, or an unknown mode.
-    """
-    if steps < 2:
-        raise InputError(f"steps must be at least 2, not {steps}")
-    t = torch.linspace(0, 1, steps, device=a.device)
-    flat_a, flat_b = a.flatten(1)[:, None], b.flatten(1)[:, None]
-    if mode == "linear":
-        weight_a, weight_b = (1 - t)[:, None], t[:, None]
-    elif mode == "spherical":
-        cosine = torch.cosine_similarity(flat_a, flat_b, dim=-1).clamp(-1 + 1e-6, 1 - 1e-6)
-        angle = torch.acos(cosine)
-        weight_a = (torch.sin((1 - t) * angle) / torch.sin(angle))[..., None]
-        weight_b = (torch.sin(t * angle) / torch.sin(angle))[..., None]
-    else:
-        raise InputError(f"interpolation must be spherical or linear, not {mode!r}")
-    return (weight_a * flat_a + weight_b * flat_b).unflatten(-1, a.shape[1:])
+def _repeated(x: Tensor | None, k: int) -> Tensor | None:
+    """Repeat `(B, …)` k times, `(k·B, …)`; without a copy where k is 1."""
+    return x if x is None or k == 1 else x.repeat(k, *[1] * (x.ndim - 1))
 
 
-def parts(config: DictConfig) -> dict[str, nn.Module]:
-    """What `VAE` is made of, by the nodes `model`, `likelihood`, `regularizer` and `sampler` of a configuration.
-
-    Raises:
-        InputError: an option is out of its range.
-    """
-    likelihood = instantiate(config.likelihood)
-    prior = instantiate(config.model.prior)
-    return {
-        "encoder": instantiate(config.model.encoder),
-        "decoder": instantiate(config.model.decoder, out_channels=3 * likelihood.params_per_channel),
-        "likelihood": likelihood,
-        "regularizer": instantiate(config.regularizer),
-        "prior": prior,
-        "sampler": instantiate(config.sampler, prior=prior),
-    }
-
-
-def build(config: DictConfig) -> VAE:
-    """The model that a configuration describes, see `parts`."""
-    return VAE(**parts(config))
+def _generator(seed: int | None) -> torch.Generator:
+    generator = torch.Generator()
+    generator.seed() if seed is None else generator.manual_seed(seed)
+    return generator

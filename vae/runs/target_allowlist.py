@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vae.cli.errors import InputError
 from vae.cli.locations import CONFIGS
+from vae.runs.migration import upgrade
 from vae.runs.safe_parsing import Parser, read_yaml
 
 SPECIAL = ("_target_", "_partial_", "_args_", "_convert_", "_recursive_")  # keys that control Hydra's `instantiate`
@@ -24,7 +25,7 @@ def read_config(path: Path) -> DictConfig:
     Raises:
         InputError: it cannot be read, names something else, or has interpolations, which could read the environment.
     """
-    found = read_yaml(path)
+    found = upgrade(read_yaml(path))
     for place, key, value in _leaves(found):
         where = f"{place}.{key}".strip(".")
         if key in SPECIAL and (place, key, value) not in known():

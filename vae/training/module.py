@@ -1,6 +1,6 @@
-"""A VAE that Lightning trains: the loss of a batch, what is logged of it, and its optimizer."""
+"""The Lightning module: the loss of a batch, what is logged of it, and the optimizer."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,35 +14,43 @@ from vae.data.batch import Batch
 from vae.metrics import ActiveUnits, Mean
 from vae.metrics.reconstruction import psnr, ssim
 from vae.models.likelihoods import bits_per_dim
+from vae.models.objectives.objective import Loss, Objective
+from vae.models.regularizers.regularizer import State
 from vae.models.vae import VAE
 
 COMPARED = 16  # images of a training batch whose PSNR and SSIM are computed
 
 
-class TrainableVAE(VAE, pl.LightningModule):
-    """`VAE` with its training.
+class VAEModule(pl.LightningModule):
+    """Trains a model with an objective.
 
     Args:
-        optimizer: parameters → optimizer.
+        model: the model.
+        objective: terms of the model → loss.
+        optimizer: parameter groups → optimizer.
         scheduler: see `vae.training.schedulers`; None keeps the learning rate.
-        **parts: those of `VAE`.
     """
 
     def __init__(
         self,
-        optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer],
+        model: VAE,
+        objective: Objective,
+        optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer],
         scheduler: Callable[..., dict] | None = None,
-        **parts: nn.Module,
     ) -> None:
-        super().__init__(**parts)
+        super().__init__()
+        self.model = model
+        self.objective = objective
+        self.objective.attach(model)
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
-        size = torch.Size(self.prior.shape).numel()
+        self.dataset_size = 1
+        size = torch.Size(model.latent.shape).numel()
         self.active_units = nn.ModuleDict({stage: ActiveUnits(size) for stage in ("train_", "val_", "test_")})
-        self.averages = nn.ModuleDict()  # of the scalars of each split, over the epoch that is under way
+        self.averages = nn.ModuleDict()  # of the scalars of each split, over the current epoch
 
     def progress(self) -> float:
-        """The share of the training that is done, in [0, 1], counting epochs, steps or time, whichever ends first."""
+        """Return the share of the training that is done, by epochs, steps or time, whichever ends first."""
         done = self.global_step / self.trainer.estimated_stepping_batches
         for timer in self.trainer.callbacks:
             if isinstance(timer, Timer) and timer.time_remaining() is not None:
@@ -52,84 +60,106 @@ class TrainableVAE(VAE, pl.LightningModule):
                     done = self.trainer.strategy.broadcast(done)
         return min(done, 1.0)
 
+    def setup(self, stage: str) -> None:
+        """Read the size of the training set."""
+        self.dataset_size = len(self.trainer.datamodule.splits["train"])
+
+    def on_fit_start(self) -> None:
+        """Let the objective prepare the training."""
+        batches = self.trainer.datamodule.batches("train", mirrored=self.trainer.datamodule.flip > 0)
+        self.objective.start(self.model, batches, resumed=self.trainer.ckpt_path is not None)
+
     def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Return the loss of a training batch."""
         compared = 0 if index % self.trainer.log_every_n_steps else COMPARED
-        return self._step(batch.x, "train", self.progress(), compared)
+        return self._step(batch, "train", self.progress(), compared)
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        self._step(batch.x, "val")
+        """Measure a validation batch."""
+        self._step(batch, "val")
 
     def test_step(self, batch: Batch, index: int) -> None:
-        self._step(batch.x, "test")
+        """Measure a test batch."""
+        self._step(batch, "test")
 
-    def _step(self, x: Tensor, stage: str, progress: float = 1.0, compared: int | None = None) -> Tensor:
-        """The loss of a batch in nats per dimension, so that learning rates do not depend on the picture's size.
+    def _step(self, batch: Batch, stage: str, progress: float = 1.0, compared: int | None = None) -> Tensor:
+        """Compute the loss of a batch in nats per dimension, so that learning rates do not depend on the image size.
 
         Args:
-            x: `(B, 3, H, W)` in [-1, 1].
+            batch: images in [-1, 1] with their labels.
             stage: "train", "val" or "test".
-            progress: the share of the training that is done, in [0, 1].
-            compared: pictures that are held against their reconstructions (PSNR, SSIM); None for all.
+            progress: share of the training that is done, in [0, 1].
+            compared: images that are compared with their reconstructions (PSNR, SSIM); None for all.
         """
-        posterior = self.encoder(x)
-        z = posterior.rsample()
-        params = self.decoder(z)
-        reconstruction = -self.likelihood(params, x).mean()
-        penalty, scalars = self.regularizer(posterior, z, self.prior, progress)
-        loss = reconstruction + penalty.mean()
+        result = self.objective(self.model, batch, State(progress, self.dataset_size))
+        loss = result.loss.mean()
+        scalars = {"loss": loss} | self._scalars(batch, result, compared)
         if not loss.isfinite():
-            terms = {"reconstruction": reconstruction, "regularizer": penalty.mean()}
-            bad = ", ".join(name for name, term in terms.items() if not term.isfinite()) or "loss"
+            bad = ", ".join(name for name, value in scalars.items() if name != "loss" and not value.isfinite())
             raise InputError(
-                f"the {bad} became NaN or infinite at step {self.global_step}: "
+                f"the {bad or 'loss'} became NaN or infinite at step {self.global_step}: "
                 "lower optimizer.lr, or take trainer.precision=32-true"
             )
-        dimensions = x[0].numel()
-        self.active_units[f"{stage}_"].update(posterior.mean)
-        scalars = {"loss": loss, "reconstruction": reconstruction, **scalars, **self.likelihood.scalars()}
-        if self.likelihood.normalized:
-            scalars["bits_per_dim"] = bits_per_dim(reconstruction + scalars["kl"], dimensions)
-        if compared != 0:
-            images = self.likelihood.mean(params[:compared].detach())
-            scalars["psnr"] = psnr(images, x[:compared]).mean()
-            scalars["ssim"] = ssim(images, x[:compared]).mean()
+        self.active_units[f"{stage}_"].update(result.terms.latent.mean())
         for name, value in scalars.items():
-            self._average(f"{stage}/{name}").update(value, len(x))
-        return loss / dimensions
+            self._average(f"{stage}/{name}").update(value, len(batch.x))
+        return loss / batch.x[0].numel()
+
+    @torch.no_grad()
+    def _scalars(self, batch: Batch, result: Loss, compared: int | None) -> dict[str, Tensor]:
+        """Return the scalars to log; reconstruction and KL in nats per image."""
+        log_px, latent, params = result.terms
+        model = self.model
+        reconstruction, kl = -log_px.mean(), latent.kl_by_group().sum(1).mean()
+        scalars = {"reconstruction": reconstruction, "kl": kl, **result.scalars, **model.likelihood.scalars()}
+        if model.likelihood.normalized:
+            scalars["bits_per_dim"] = bits_per_dim(reconstruction + kl, batch.x[0].numel())
+        if compared != 0:
+            count = min(log_px.shape[1], compared or log_px.shape[1])
+            images, originals = model.likelihood.mean(params[:count]), batch.x[:count]
+            scalars["psnr"] = psnr(images, originals).mean()
+            scalars["ssim"] = ssim(images, originals).mean()
+        return scalars
 
     def _average(self, name: str) -> Mean:
-        """A metric of our own for each scalar: a checkpoint can hold it, and processes may have batches of any size."""
+        """Return the running mean of a scalar; Lightning's own could not be checkpointed in the middle of an epoch."""
         if name not in self.averages:
             self.averages[name] = Mean().to(self.device)
         return self.averages[name]
 
     def _log(self, stage: str) -> None:
-        """Log the means of an epoch; once, for Lightning takes its time for each."""
+        """Log the means of an epoch, once per epoch, because `self.log` is slow."""
         for name, metric in self._averages(stage).items():
             self.log(name, metric, on_step=False, on_epoch=True, metric_attribute=f"averages.{name}")
         self.log(f"{stage}/active_units", self.active_units[f"{stage}_"], on_step=False, on_epoch=True)
 
     def on_train_epoch_end(self) -> None:
+        """Log the means of a training epoch."""
         self._log("train")
 
     def on_validation_epoch_end(self) -> None:
+        """Log the means of a validation."""
         self._log("val")
 
     def on_test_epoch_end(self) -> None:
+        """Log the means of the test."""
         self._log("test")
 
     def _averages(self, stage: str) -> dict[str, Metric]:
         return {name: metric for name, metric in self.averages.items() if name.startswith(f"{stage}/")}
 
     def on_train_epoch_start(self) -> None:
+        """Reset the means of the training batches."""
         for metric in (*self._averages("train").values(), self.active_units["train_"]):
             metric.reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save the means of the current epoch."""
         checkpoint["averages"] = {name: dict(metric.metric_state) for name, metric in self._averages("train").items()}
         checkpoint["active_units"] = dict(self.active_units["train_"].metric_state)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the means of the current epoch."""
         if self.trainer.world_size > 1:  # the state is that of one process: this epoch's means start here
             return
         for name, state in checkpoint.get("averages", {}).items():
@@ -137,9 +167,11 @@ class TrainableVAE(VAE, pl.LightningModule):
         _restore(self.active_units["train_"], checkpoint.get("active_units", {}))
 
     def configure_optimizers(self) -> Any:
-        return self._scheduled(self.make_optimizer(self.parameters()))
-
-    def _scheduled(self, optimizer: torch.optim.Optimizer) -> Any:
+        """Build the optimizer of the objective's parameter groups, and its schedule."""
+        groups = self.objective.parameter_groups(self.model)
+        optimizer = self.make_optimizer([{"params": group["params"]} for group in groups])
+        for group, built in zip(groups, optimizer.param_groups, strict=True):
+            built["lr"] *= group["lr_ratio"]
         if self.make_scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer, self.progress)}

@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from vae.runs.trackers import log_images
-from vae.training.module import TrainableVAE
+from vae.training.module import VAEModule
 from vae.visualization.figures import RunFigures, draw
 from vae.visualization.images import save_grid
 
@@ -38,23 +38,23 @@ class Figures(Callback):
         self.next = state["next"]
         self.next_frame = state.get("next_frame", 0.0)
 
-    def on_fit_start(self, trainer: pl.Trainer, model: TrainableVAE) -> None:
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: VAEModule) -> None:
         if trainer.is_global_zero and self.next_frame == 0:
             for frame in (self.folder / "film").glob("*.png"):  # An earlier training in this folder left them.
                 frame.unlink()
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, model: TrainableVAE) -> None:
-        progress = model.progress()  # A collective operation: every process has to call it.
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: VAEModule) -> None:
+        model, progress = pl_module.model, pl_module.progress()  # A collective operation: every process has to call it.
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         if progress >= self.next_frame:
             self.next_frame = progress + 1 / MAX_FRAMES
-            originals = next(trainer.datamodule.images("val", limit=FILM_IMAGES))
+            originals = next(trainer.datamodule.batches("val", limit=FILM_IMAGES))
             frame = self.folder / "film" / f"{trainer.current_epoch:06d}.png"
-            save_grid(model.reconstruct(originals), frame, columns=4)
+            save_grid(model.reconstruct(*originals), frame, columns=4)
         if progress >= self.next:
             self.next = progress + self.every
-            model.sampler.fit(model.codes(trainer.datamodule.images("train", limit=1024)))
+            model.sampler.fit(*model.sample_posterior(trainer.datamodule.batches("train", limit=1024)))
             run = Path(trainer.default_root_dir)
             draw(RunFigures(run, model, trainer.datamodule, self.folder, samplers=[]), NAMES)
             log_images(trainer.loggers, self.folder, trainer.global_step)

@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from vae.models.vae import VAE
+from vae.training.module import VAEModule
 from vae.visualization.curves import save_curves
 from vae.visualization.images import save_grid, save_reconstructions
 
@@ -29,10 +29,10 @@ class Curves(Callback):
         if trainer.is_global_zero and metrics.exists():
             save_curves(metrics, self.path)
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, model: VAE) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: VAEModule) -> None:
         self.draw(trainer)  # Lightning logs the training loss of an epoch after the last hook of that epoch.
 
-    def on_train_end(self, trainer: pl.Trainer, model: VAE) -> None:
+    def on_train_end(self, trainer: pl.Trainer, module: VAEModule) -> None:
         self.draw(trainer)
 
 
@@ -48,10 +48,10 @@ class Reconstructions(Callback):
         self.path = Path(path)
         self.pictures = pictures
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, model: VAE) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: VAEModule) -> None:
         if trainer.is_global_zero:
-            originals = next(trainer.datamodule.images("val", limit=self.pictures))
-            save_reconstructions(originals, model.reconstruct(originals), self.path)
+            batch = next(trainer.datamodule.batches("val", limit=self.pictures))
+            save_reconstructions(batch.x, module.model.reconstruct(*batch), self.path)
 
 
 class DataSheet(Callback):
@@ -66,7 +66,7 @@ class DataSheet(Callback):
         self.path = Path(path)
         self.pictures = pictures
 
-    def on_fit_start(self, trainer: pl.Trainer, model: VAE) -> None:
+    def on_fit_start(self, trainer: pl.Trainer, module: VAEModule) -> None:
         if trainer.is_global_zero:
             save_grid(torch.cat(list(trainer.datamodule.images("train", limit=self.pictures))), self.path)
 
@@ -82,10 +82,10 @@ class Show(Callback):
         self.paths = [Path(path) for path in paths]
         self.shown: dict[Path, object] = {}
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, model: VAE) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: VAEModule) -> None:
         self.show(trainer)
 
-    def on_train_end(self, trainer: pl.Trainer, model: VAE) -> None:
+    def on_train_end(self, trainer: pl.Trainer, module: VAEModule) -> None:
         self.show(trainer)
 
     def show(self, trainer: pl.Trainer) -> None:

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 from vae.cli.errors import InputError
+from vae.data.batch import Batch
 from vae.data.datamodule import FaceDataModule
 from vae.data.loading import training_images, training_rows
 from vae.metrics.memorisation import Nearest, nearest_images
 from vae.models.directions import find_directions
-from vae.models.sampler_choices import choose_samplers
+from vae.models.interpolation import interpolate_latents
+from vae.models.samplers.choices import choose_samplers
 from vae.models.serialization import load, load_latents
-from vae.models.vae import VAE, interpolate_latents
+from vae.models.vae import VAE
 from vae.visualization.alignment_check import save_alignment
 from vae.visualization.animations import save_back_and_forth, save_film
 from vae.visualization.curves import save_curves
@@ -63,9 +65,9 @@ class RunFigures:
         self.seed = seed
 
     @cached_property
-    def test_images(self) -> Tensor:
-        """Return the first test images, `(B, 3, S, S)` in [-1, 1]."""
-        return next(self.datamodule.images("test", limit=TEST_IMAGES))
+    def test_batch(self) -> Batch:
+        """Return the first test images in [-1, 1] with their labels."""
+        return next(self.datamodule.batches("test", limit=TEST_IMAGES))
 
     @cached_property
     def new_cats(self) -> Tensor:
@@ -76,7 +78,10 @@ class RunFigures:
         """Draw new cats: `samples.png` with the run's own sampler, `samples_<name>.png` with the others."""
         written = [save_grid(self.new_cats[:GRID_SAMPLES], self.folder / "samples.png")]
         if self.other_samplers != []:
-            for name, sampler in choose_samplers(self.model.config.sampler, self.other_samplers)[1].items():
+            own = self.model.config.sampler
+            for name, sampler in choose_samplers(self.model.latent, own, self.other_samplers)[1].items():
+                1
+            ].items():
                 cats = load(self.run, sampler=sampler).sample(GRID_SAMPLES, seed=self.seed)
                 written.append(save_grid(cats, self.folder / f"samples_{name}.png"))
         return written
@@ -84,12 +89,12 @@ class RunFigures:
     def reconstructions(self) -> list[Path]:
         """Draw test images next to their reconstructions."""
         path = self.folder / "reconstructions.png"
-        return [save_reconstructions(self.test_images, self.model.reconstruct(self.test_images), path)]
+        return [save_reconstructions(self.test_batch.x, self.model.reconstruct(*self.test_batch), path)]
 
     def interpolation(self) -> list[Path]:
         """Draw interpolations from one test image to another, one in a row."""
-        rows = max(1, min(MAX_INTERPOLATIONS, len(self.test_images) // 2))
-        frames = self.model.interpolate(self.test_images[:rows], self.test_images[-rows:])
+        rows = max(1, min(MAX_INTERPOLATIONS, len(self.test_batch.x) // 2))
+        frames = self.model.interpolate(self.test_batch.x[:rows], self.test_batch.x[-rows:])
         return [save_strip(frames, self.folder / "interpolation.png")]
 
     def loop(self) -> list[Path]:

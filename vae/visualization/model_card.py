@@ -38,7 +38,7 @@ def card(run: Path, to: Path, training_codes: int, licence: str | None, cats: tu
     from vae.models.serialization import load, load_attribute_directions
 
     model, named = load(to), load_attribute_directions(to)
-    directions = zip(named.ends, named.r2, strict=True) if named else ()
+    directions = zip(named.labels, named.r2, strict=True) if named else ()
     config = model.config
     mirrored = config.data.flip > 0
     facts: dict[str, Any] = {
@@ -50,7 +50,7 @@ def card(run: Path, to: Path, training_codes: int, licence: str | None, cats: tu
         "version": _version(),
         "cats": cats[0],
         "seed": cats[1],
-        "latents": " × ".join(map(str, model.prior.shape)),
+        "latents": " × ".join(map(str, model.latent.shape)),
         "directions": ", ".join(f"{low} – {high} (R² {r2:.2f})" for (low, high), r2 in directions) or "none",
         "files": ", ".join(sizes(to)),
         "images": f"{training_codes // (2 if mirrored else 1):,}",

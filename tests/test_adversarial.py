@@ -1,4 +1,4 @@
-"""`vae.models.adversarial`: a critic, whose gradients reach the decoder, and a second stage of training."""
+"""`objective=adversarial`: a discriminator, whose gradients reach the decoder, and a second stage of training."""
 
 import re
 import shutil
@@ -12,76 +12,90 @@ import vae
 from tests.conftest import TINY
 from vae.cli.errors import InputError
 from vae.data.augment import Augmentation
-from vae.models.adversarial import Critic, Sharpening
+from vae.models.objectives.adversarial import Adversarial
+from vae.models.objectives.discriminator import Discriminator
 from vae.models.serialization import load
 from vae.train_model import inherit_config
 
-SHARPEN = ("experiment=sharpen", "sharpening.critic.channels=[8,16,32]", "sharpening.side=4", "data.batch_size=16")
+SHARPEN = (
+    "experiment=sharpen",
+    "objective.discriminator.channels=[8,16,32]",
+    "objective.lowpass_size=4",
+    "data.batch_size=16",
+)
 
 
 @pytest.fixture
-def sharpening() -> Sharpening:
+def objective() -> Adversarial:
     torch.manual_seed(0)
-    return Sharpening(Critic(16, [8, 16, 32]), Augmentation(shift=0.1, light=0.2), side=4)
+    return Adversarial(Discriminator(16, [8, 16, 32]), Augmentation(shift=0.1, light=0.2), lowpass_size=4)
 
 
 @pytest.fixture
-def pictures() -> tuple[torch.Tensor, ...]:
-    """Drawn, as they were before, and real."""
-    drawn, before, real = torch.rand(3, 8, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    return drawn.requires_grad_(), before, real
+def images() -> tuple[torch.Tensor, ...]:
+    """Drawn images, the same by the original decoder, and real ones."""
+    drawn, original, real = torch.rand(3, 8, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return drawn.requires_grad_(), original, real
 
 
-def gradients(sharpening: Sharpening, pictures: tuple[torch.Tensor, ...], *names: str) -> tuple[list, torch.Tensor]:
-    """Those of some terms of the loss: of the critic's weights, and of the drawn pictures."""
+def gradients(objective: Adversarial, images: tuple[torch.Tensor, ...], *names: str) -> tuple[list, torch.Tensor]:
+    """Return the gradients of some terms of the loss: those of the discriminator's weights, and of the drawn images."""
     torch.manual_seed(2)
-    sharpening.zero_grad()
-    pictures[0].grad = None
-    loss, terms = sharpening(*pictures, pairs=4)
+    objective.zero_grad()
+    images[0].grad = None
+    loss, terms = objective.losses(*images, pairs=4)
     (sum(terms[name] for name in names) if names else loss).backward()
-    nothing = torch.zeros_like(pictures[0])
-    weights = [torch.zeros(1) if weight.grad is None else weight.grad for weight in sharpening.critic.parameters()]
-    return weights, nothing if pictures[0].grad is None else pictures[0].grad
+    parameters = objective.discriminator.parameters()
+    weights = [torch.zeros(1) if weight.grad is None else weight.grad for weight in parameters]
+    return weights, torch.zeros_like(images[0]) if images[0].grad is None else images[0].grad
 
 
-def test_a_critic_scores_patches_and_the_whole():
-    scores, features = Critic(32, [8, 16, 32])(torch.zeros(5, 3, 32, 32))
+def test_a_discriminator_scores_patches_and_the_image():
+    scores, features = Discriminator(32, [8, 16, 32])(torch.zeros(5, 3, 32, 32))
     assert [tuple(score.shape) for score in scores] == [(5, 16 * 16), (5, 8 * 8), (5, 1)]
     assert [level.shape[1] for level in features] == [8, 16, 32]
     for size, channels in ((32, [8, 16]), (36, [8, 16, 32, 64])):
         with pytest.raises(InputError, match=re.escape(f"channels={channels} must be three or more")):
-            Critic(size, channels)
+            Discriminator(size, channels)
 
 
-def test_every_term_reaches_its_own_network(sharpening, pictures):
-    sharpening.eval()  # spectral norms stand still
-    critic, of_critic = gradients(sharpening, pictures, "critic")
-    assert any(gradient.any() for gradient in critic) and not of_critic.any()
-    for name in ("adversarial", "features", "coarse"):
-        weights, of_drawn = gradients(sharpening, pictures, name)
+def test_every_term_reaches_its_own_network(objective, images):
+    objective.eval()  # spectral norms stand still
+    discriminator, of_drawn = gradients(objective, images, "discriminator")
+    assert any(gradient.any() for gradient in discriminator) and not of_drawn.any()
+    for name in ("adversarial", "feature_matching", "lowpass"):
+        weights, of_drawn = gradients(objective, images, name)
         assert not any(gradient.any() for gradient in weights) and of_drawn.any()
-    together, of_drawn = gradients(sharpening, pictures)
-    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(together, critic, strict=True))
+    together, of_drawn = gradients(objective, images)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(together, discriminator, strict=True))
 
 
-def test_only_reconstructions_are_held_to_the_originals(sharpening, pictures):
-    _, gradient = gradients(sharpening, pictures, "features")
+def test_only_reconstructions_match_the_features_of_the_originals(objective, images):
+    _, gradient = gradients(objective, images, "feature_matching")
     assert gradient[:4].any() and not gradient[4:].any()
 
 
-def test_a_reconstruction_that_is_the_original_and_coarse_pictures_that_stay_cost_nothing(sharpening, pictures):
-    _, before, real = pictures
-    _, terms = sharpening.eval()(real, real, real, pairs=4)
-    assert terms["features"] == 0 and terms["coarse"] == 0
-    fine = before + 0.1 * torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(8, 8)
-    _, terms = sharpening(fine, before, real, pairs=4)
-    assert terms["features"] > 0 and terms["coarse"] < 1e-12
+def test_a_perfect_reconstruction_with_its_low_frequencies_costs_nothing(objective, images):
+    _, original, real = images
+    _, terms = objective.eval().losses(real, real, real, pairs=4)
+    assert terms["feature_matching"] == 0 and terms["lowpass"] == 0
+    fine = original + 0.1 * torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(8, 8)
+    _, terms = objective.losses(fine, original, real, pairs=4)
+    assert terms["feature_matching"] > 0 and terms["lowpass"] < 1e-12
 
 
-@pytest.mark.parametrize(("option", "value"), [("rate", -1), ("features", -0.1), ("coarse", float("nan")), ("side", 0)])
+OUT_OF_RANGE = [
+    ("lr_ratio", -1),
+    ("feature_matching_weight", -0.1),
+    ("lowpass_weight", float("nan")),
+    ("lowpass_size", 0),
+]
+
+
+@pytest.mark.parametrize(("option", "value"), OUT_OF_RANGE)
 def test_options_out_of_range(option, value):
-    with pytest.raises(InputError, match=f"sharpening.{option} must"):
-        Sharpening(nn.Identity(), nn.Identity(), **{option: value})
+    with pytest.raises(InputError, match=f"objective.{option} must"):
+        Adversarial(nn.Identity(), nn.Identity(), **{option: value})
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +121,14 @@ def first(train) -> Path:
 def sharpened(first, train):
     """Of the run: the models before and after, held to the coarse pictures loosely and firmly."""
     options = [*SHARPEN, f"init_from={first}", "trainer.max_epochs=20", "optimizer.lr=1e-3"]
-    return load(first), *(load(train(f"coarse{c}", *options, f"sharpening.coarse={c}")) for c in (0, 500))
+    return load(first), *(load(train(f"coarse{c}", *options, f"objective.lowpass_weight={c}")) for c in (0, 500))
 
 
 def test_the_decoder_alone_changes(sharpened):
     before, *others = sharpened
     for after in others:
         assert before.state_dict().keys() == after.state_dict().keys()
-        for name in ("encoder", "prior"):
+        for name in ("encoder", "latent"):
             old, new = getattr(before, name).state_dict(), getattr(after, name).state_dict()
             assert all(torch.equal(old[key], new[key]) for key in old)
         pairs = zip(before.decoder.parameters(), after.decoder.parameters(), strict=True)
@@ -154,5 +168,5 @@ def test_a_batch_of_one_and_a_rate_that_is_too_high_are_told(first, train):
 
 
 def test_one_needs_a_trained_model(train):
-    with pytest.raises(InputError, match="sharpening needs a trained model"):
+    with pytest.raises(InputError, match="objective=adversarial goes on from a trained model"):
         train("none", *SHARPEN)

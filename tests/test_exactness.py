@@ -1,0 +1,214 @@
+"""Bounds, penalties and gradients against closed forms and brute force."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
+
+from vae.data.batch import Batch
+from vae.models.latents.gaussian import Gaussian
+from vae.models.latents.latent import LatentSample
+from vae.models.latents.vector_quantized import VectorQuantized
+from vae.models.likelihoods import Likelihood
+from vae.models.objectives.elbo import ELBO
+from vae.models.objectives.iwae import IWAE
+from vae.models.regularizers.kl import KL
+from vae.models.regularizers.regularizer import State
+from vae.models.regularizers.total_correlation import TotalCorrelation
+from vae.models.samplers.prior import Prior
+from vae.models.vae import VAE
+
+D, SIGMA = 3, 0.7
+
+
+class Pixels(nn.Module):
+    """An encoder that passes the image on."""
+
+    feature_shapes = [(3, 2, 2)]
+
+    def forward(self, x, y=None):
+        return [x]
+
+
+class Linear(nn.Module):
+    """A decoder x = W z + b."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = nn.Linear(D, 12)
+
+    def forward(self, z, y=None):
+        return self.map(z).unflatten(1, (3, 2, 2))
+
+
+class FixedGaussian(Likelihood):
+    """N(params, SIGMA²·I) in closed form."""
+
+    def log_prob(self, params, x):
+        return Normal(params, SIGMA).log_prob(x).flatten(1).sum(1)
+
+
+def linear_gaussian(exact: bool) -> tuple[VAE, torch.Tensor]:
+    """Return a linear-Gaussian VAE in float64, and x; with the exact posterior, or one that is off.
+
+    p(z) = N(0, I), p(x|z) = N(Wz + b, s²I): the posterior is N(MWᵀ(x − b)/s², M) with M = (I + WᵀW/s²)⁻¹ (Bishop 2006,
+    eq. 12.42). W has orthogonal columns, so M is diagonal and the Gaussian latent can express it.
+    """
+    torch.manual_seed(0)
+    encoder = Pixels()
+    latent = Gaussian(encoder, D)
+    model = VAE(encoder, latent, Linear(), FixedGaussian(), KL(latent), Prior(latent)).double()
+    w = torch.linalg.qr(torch.randn(12, D, dtype=torch.double))[0] * torch.tensor([1.5, 1.0, 0.5])
+    with torch.no_grad():
+        model.decoder.map.weight.copy_(w)
+        m = (torch.eye(D) + w.T @ w / SIGMA**2).inverse()
+        mean = m @ w.T / SIGMA**2
+        latent.head.weight.copy_(torch.cat([mean, torch.zeros(D, 12)]))
+        latent.head.bias.copy_(torch.cat([-mean @ model.decoder.map.bias, m.diagonal().log()]))
+        if not exact:
+            latent.head.bias.add_(torch.tensor([0.3, -0.2, 0.4, 0.5, -0.3, 0.2]))
+    x = torch.randn(16, 3, 2, 2, dtype=torch.double)
+    return model, x
+
+
+def log_evidence(model: VAE, x: torch.Tensor) -> torch.Tensor:
+    w, b = model.decoder.map.weight, model.decoder.map.bias
+    return MultivariateNormal(b, w @ w.T + SIGMA**2 * torch.eye(12)).log_prob(x.flatten(1))
+
+
+def bound(model: VAE, x: torch.Tensor, k: int, draws: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean of the importance-weighted bound over draws, and its standard error, `(B,)` each."""
+    with torch.no_grad():
+        weights = torch.stack([model.terms(Batch(x), k).log_weights().logsumexp(0) - math.log(k) for _ in range(draws)])
+    return weights.mean(0), weights.std(0) / draws**0.5
+
+
+def test_the_bounds_of_a_linear_gaussian_model_are_in_order():
+    model, x = linear_gaussian(exact=False)
+    exact = log_evidence(model, x)
+    (elbo, e1), (iwae5, e5), (iwae50, e50) = (bound(model, x, k, 2000 // k + 100) for k in (1, 5, 50))
+    assert (elbo < iwae5 + 4 * (e1 + e5)).all() and (iwae5 < iwae50 + 4 * (e5 + e50)).all()
+    assert (iwae50 < exact + 4 * e50).all()
+    assert (elbo + 4 * e1 < exact).all()  # with an inexact posterior there is a gap
+    gap_of_elbo, gap_of_iwae = (exact - elbo).mean(), (exact - iwae50).mean()
+    assert gap_of_iwae < 0.2 * gap_of_elbo
+
+
+def test_the_bounds_are_tight_where_the_posterior_is_exact():
+    model, x = linear_gaussian(exact=True)
+    for k in (1, 5):
+        log_weights = model.terms(Batch(x), k).log_weights()
+        torch.testing.assert_close(log_weights, log_evidence(model, x).expand(k, -1))
+
+
+def test_the_elbo_in_closed_form_is_the_mean_of_its_samples():
+    model, x = linear_gaussian(exact=False)
+    torch.manual_seed(1)
+    losses = torch.stack([ELBO()(model, Batch(x), State()).loss.detach() for _ in range(2000)])
+    sampled, error = bound(model, x, 1, 2000)
+    assert ((losses.mean(0) + sampled).abs() < 5 * (error + losses.std(0) / 2000**0.5)).all()
+
+
+def test_iwae_with_one_sample_has_the_gradient_of_the_elbo():
+    model, x = linear_gaussian(exact=False)
+    analytic = type("OneSample", (KL,), {"forward": lambda self, s, state: ((s.log_q - s.log_p).mean(0), {})})
+    model.regularizer = analytic(model.latent)
+    gradients = []
+    for objective in (ELBO(), IWAE(k=1)):
+        torch.manual_seed(2)
+        model.zero_grad()
+        objective(model, Batch(x), State()).loss.mean().backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def gaussian_sample(n: int, k: int = 1) -> LatentSample:
+    latent = Gaussian(Pixels(), D, init_scale=3).double()
+    torch.manual_seed(3)
+    return latent.infer([torch.randn(n, 3, 2, 2, dtype=torch.double)], k)
+
+
+def test_densities_of_the_gaussian_latent_are_those_of_torch():
+    sample = gaussian_sample(5, k=4)
+    torch.testing.assert_close(sample.log_q, sample.posterior.log_prob(sample.z).sum(-1))
+    torch.testing.assert_close(sample.log_p, Normal(0.0, 1.0).log_prob(sample.z).sum(-1))
+    prior = Normal(torch.zeros(5, D).double(), 1.0)
+    torch.testing.assert_close(sample.kl, kl_divergence(sample.posterior, prior))
+
+
+def test_samples_of_the_gaussian_latent_have_its_moments():
+    sample = gaussian_sample(3, k=20000)
+    torch.testing.assert_close(sample.z.mean(0), sample.posterior.mean, atol=0.06, rtol=0.02)
+    torch.testing.assert_close(sample.z.std(0), sample.posterior.stddev, atol=0.06, rtol=0.03)
+
+
+def test_total_correlation_is_the_double_sum():
+    sample = gaussian_sample(6)
+    n = 6
+    z, q = sample.z[0], sample.posterior
+    log_q_z, log_q_each = torch.zeros(n).double(), torch.zeros(n).double()
+    for i in range(n):  # with the data set as the batch the aggregate posterior is a plain mean
+        log_q_z[i] = torch.stack([Normal(q.mean[j], q.stddev[j]).log_prob(z[i]).sum() for j in range(n)]).logsumexp(0)
+        each = torch.stack([Normal(q.mean[j], q.stddev[j]).log_prob(z[i]) for j in range(n)]).logsumexp(0)
+        log_q_each[i] = (each - math.log(n)).sum()
+    log_q_z -= math.log(n)
+    _, terms = TotalCorrelation(None)(sample, State(dataset_size=n))
+    torch.testing.assert_close(terms["total_correlation"], (log_q_z - log_q_each).mean())
+    torch.testing.assert_close(terms["mutual_information"], (sample.log_q[0] - log_q_z).mean())
+    torch.testing.assert_close(terms["dimension_wise_kl"], (log_q_each - sample.log_p[0]).mean())
+
+
+@pytest.mark.parametrize("dataset_size", [6, 100])
+def test_total_correlation_with_all_weights_one_is_the_sampled_kl(dataset_size):
+    sample = gaussian_sample(6, k=2)
+    penalty, _ = TotalCorrelation(None, beta=1.0)(sample, State(dataset_size=dataset_size))
+    torch.testing.assert_close(penalty, (sample.log_q - sample.log_p).mean(0))
+
+
+def test_the_aggregate_density_is_unbiased_over_batches():
+    """E over batches of q(z) with the weights of stratified sampling is the mean over the data set."""
+    from itertools import combinations
+
+    from vae.models.regularizers.total_correlation import aggregate_log_density
+
+    whole = gaussian_sample(7)
+    q, z = whole.posterior, whole.z[:, :1]  # z was drawn from the first image
+
+    def of(images):
+        batch = torch.tensor(images)
+        posterior = Normal(q.mean[batch], q.stddev[batch])
+        repeated = LatentSample(z.expand(1, len(images), D), whole.log_q, whole.log_p, posterior=posterior)
+        return aggregate_log_density(repeated, 7)[0][0, 0].exp()
+
+    estimates = torch.stack([of([0, *others]) for others in combinations(range(1, 7), 3)])
+    exact = Normal(q.mean, q.stddev).log_prob(z[0]).sum(-1).exp().mean()
+    torch.testing.assert_close(estimates.mean(), exact)
+
+
+def test_gradients_of_vector_quantisation_are_those_of_the_paper():
+    torch.manual_seed(4)
+    latent = VectorQuantized(Pixels(), num_codes=5, code_dim=4, commitment=0.25).double()
+    with torch.no_grad():
+        latent.codebook.normal_()
+    x = torch.randn(2, 3, 2, 2, dtype=torch.double)
+    upstream = torch.randn(1, 2, 4, 2, 2, dtype=torch.double)
+
+    sample = latent.infer([x])
+    ((sample.z * upstream).sum() + sample.penalty.sum()).backward()
+    ours = [latent.project.weight.grad.clone(), latent.codebook.grad.clone()]
+
+    h = latent.project(x).detach().requires_grad_()
+    nearest = torch.cdist(h.movedim(1, -1).reshape(-1, 4), latent.codebook.detach()).argmin(1)
+    e = latent.codebook.detach()[nearest].reshape(2, 2, 2, 4).movedim(-1, 1)
+    # ∂z/∂h = I (straight through); the commitment loss pulls h to e, the codebook loss e to h (eq. 3).
+    of_h = upstream[0] + 2 * 0.25 * (h.detach() - e)
+    expected_weight = torch.einsum("bohw,bihw->oi", of_h, x)[..., None, None]
+    of_e = (2 * (e - h.detach())).movedim(1, -1).reshape(-1, 4)
+    expected_codebook = torch.zeros(5, 4, dtype=torch.double).index_add(0, nearest, of_e)
+    torch.testing.assert_close(ours[0], expected_weight)
+    torch.testing.assert_close(ours[1], expected_codebook)
+    torch.testing.assert_close(sample.z[0], e)
+    torch.testing.assert_close(sample.log_p, torch.full((1, 2), -4 * math.log(5), dtype=torch.double))

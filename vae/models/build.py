@@ -1,0 +1,88 @@
+"""Builds a model from the nodes of a configuration, and refuses parts that do not go together."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig
+
+from vae.cli.errors import InputError
+from vae.cli.locations import CONFIGS
+from vae.data.labels import LabelEncoding
+from vae.models.vae import VAE
+
+
+def build(config: DictConfig) -> VAE:
+    """Build the model of a configuration with the nodes `model`, `latent`, `likelihood`, `regularizer` and `sampler`.
+
+    The node `labels`, where there is one, holds the encoding of the labels that the model is conditioned on.
+
+    Raises:
+        InputError: an option is out of its range, or two parts do not go together.
+    """
+    labels = LabelEncoding.from_config(config.labels) if config.get("labels") else None
+    label_dim = labels.dim if labels else 0
+    likelihood = instantiate(config.likelihood)
+    encoder = instantiate(config.model.encoder, label_dim=label_dim)
+    latent = instantiate(config.latent, encoder=encoder)
+    for group in ("regularizer", "sampler"):
+        require(latent, get_class(config[group]._target_), group)
+    decoder = instantiate(
+        config.model.decoder,
+        latent_shape=latent.shape,
+        out_channels=3 * likelihood.params_per_channel,
+        label_dim=label_dim,
+    )
+    return VAE(
+        encoder=encoder,
+        latent=latent,
+        decoder=decoder,
+        likelihood=likelihood,
+        regularizer=instantiate(config.regularizer, latent=latent),
+        sampler=instantiate(config.sampler, latent=latent, label_dim=label_dim),
+        labels=labels,
+    )
+
+
+def require(latent: Any, part: Any, group: str) -> None:
+    """Refuse a part that needs more than the latent provides.
+
+    Args:
+        latent: latent of the model.
+        part: object or class with `needs`.
+        group: folder of `configs/` that the part comes from.
+
+    Raises:
+        InputError: the part does not go with the latent; the message lists the choices that do.
+    """
+    if part.needs <= latent.provides:
+        return
+    kind = part if isinstance(part, type) else type(part)
+    name, of_latent = choice_of(group, kind), choice_of("latent", type(latent))
+    latents = [stem for stem, other in choices("latent").items() if part.needs <= other.provides]
+    parts = [stem for stem, other in choices(group).items() if other.needs <= latent.provides]
+    raise InputError(
+        f"{group}={name} does not go with latent={of_latent}: choose latent={' | '.join(latents)}, "
+        f"or {group}={' | '.join(parts)}"
+    )
+
+
+def choices(group: str) -> dict[str, type]:
+    """Return the classes that the files of a folder of `configs/` name, by the names of the files."""
+    found = {}
+    for path in sorted((CONFIGS / group).glob("*.yaml")):
+        target = _target(path)
+        if target:
+            found[path.stem] = get_class(target)
+    return found
+
+
+def choice_of(group: str, kind: type) -> str:
+    """Return the name of the file of a folder of `configs/` that names a class, or the name of the class."""
+    return next((name for name, other in choices(group).items() if other is kind), kind.__name__)
+
+
+def _target(path: Path) -> str | None:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content.get("_target_") if isinstance(content, dict) else None

@@ -1,0 +1,86 @@
+"""The contract of every latent: `LatentSample`, and the base class `Latent`."""
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+# What a latent may provide and another part may need; `vae.models.build` refuses combinations that lack something.
+DENSITY = "density"  # log_q and log_p are densities of a continuous z, so importance weights exist
+POSTERIOR = "posterior"  # `LatentSample.posterior` is given
+INDICES = "indices"  # z consists of the vectors of a codebook: `Latent.indices` and `Latent.embed` exist
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Return bfloat16 and float16 as float32, because densities need the precision; float64 stays."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+class LatentSample(NamedTuple):
+    """K latents for each of B images, with their densities summed over the event.
+
+    Attributes:
+        z: `(K, B, *shape)`.
+        log_q: `(K, B)`, log q(z|x) in nats; 0 where the posterior is a point.
+        log_p: `(K, B)`, log p(z) in nats under the prior of the model.
+        kl: `(B, G)`, KL(q(z|x) || p(z)) in nats in closed form, by group of latents; None where there is no closed
+            form.
+        posterior: q(z|x) with batch shape `(B, D)`, factorised over the last axis; None where it does not factorise.
+        penalty: `(B,)`, a loss that the latent itself adds, such as a commitment loss, in nats; None for none.
+    """
+
+    z: Tensor
+    log_q: Tensor
+    log_p: Tensor
+    kl: Tensor | None = None
+    posterior: Distribution | None = None
+    penalty: Tensor | None = None
+
+    def kl_by_group(self) -> Tensor:
+        """Return KL(q(z|x) || p(z)) in nats, `(B, G)`: in closed form, else the estimate log q(z|x) − log p(z)."""
+        return self.kl if self.kl is not None else (self.log_q - self.log_p).mean(0)[:, None]
+
+    def mean(self) -> Tensor:
+        """Return the posterior mean, `(B, D)` or `(B, *shape)`; the first sample where the mean is unknown."""
+        return self.z[0] if self.posterior is None else self.posterior.mean
+
+
+class Latent(nn.Module):
+    """A posterior q(z|x), computed from the features of an encoder, and the prior p(z) that belongs to it.
+
+    Args:
+        shape: shape of one latent, `(D,)` or `(C, h, w)`.
+
+    Attributes:
+        provides: subset of `DENSITY`, `POSTERIOR` and `INDICES`.
+    """
+
+    provides: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+
+    def infer(self, features: list[Tensor], k: int = 1) -> LatentSample:
+        """Sample the posterior of B images.
+
+        Args:
+            features: feature maps of the encoder, finest first, each `(B, C, h, w)`.
+            k: samples of z for each image.
+        """
+        raise NotImplementedError
+
+    def mean(self, features: list[Tensor]) -> Tensor:
+        """Return the mean of the posterior, `(B, *shape)`."""
+        raise NotImplementedError
+
+    def sample(self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
+        """Draw `(n, *shape)` from the prior.
+
+        Args:
+            n: number of latents.
+            generator: source of randomness, on the CPU; None for PyTorch's own.
+            temperature: below 1 for more typical latents, above 1 for rarer ones; every latent defines its meaning.
+        """
+        raise NotImplementedError

@@ -1,0 +1,56 @@
+"""A discriminator of patches and of the whole image."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from vae.cli.errors import InputError
+
+
+class Discriminator(nn.Module):
+    """Scores patches of two sizes and the whole image as real or drawn.
+
+    Convolutions with spectral norm (Miyato et al. 2018), the first at full size, the others with stride 2. Patches get
+    the same score wherever they are; the whole image passes one linear map, which learns where eyes and ears belong.
+
+    Args:
+        image_size: side of the images in pixels.
+        channels: feature maps of each convolution, three or more.
+
+    Raises:
+        InputError: there are too few `channels` for these patches, or too many for the image.
+    """
+
+    def __init__(self, image_size: int, channels: list[int]) -> None:
+        super().__init__()
+        multiple = 2 ** (len(channels) - 1)
+        if len(channels) < 3 or image_size % multiple:
+            raise InputError(
+                f"objective.discriminator.channels={list(channels)} must be three or more, and data.image_size="
+                f"{image_size} a multiple of {multiple} for them"
+            )
+        first = nn.Conv2d(3, channels[0], 3, padding=1)
+        further = zip(channels[:-1], channels[1:], strict=True)
+        levels = [first, *(nn.Conv2d(before, after, 4, stride=2, padding=1) for before, after in further)]
+        self.levels = nn.ModuleList(map(spectral_norm, levels))
+        self.small_patches = spectral_norm(nn.Conv2d(channels[-2], 1, 1))
+        self.large_patches = spectral_norm(nn.Conv2d(channels[-1], 1, 1))
+        self.image = spectral_norm(nn.Linear(channels[-1] * (image_size // multiple) ** 2, 1))
+
+    def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Score images `(B, 3, S, S)` in [-1, 1].
+
+        Returns:
+            the scores of small patches, large patches and the image, `(B, n)` each, above 0 for real ones; and the
+            feature maps of every level.
+        """
+        features = []
+        for level in self.levels:
+            x = F.leaky_relu(level(x), 0.2)
+            features.append(x)
+        scores = [
+            self.small_patches(features[-2]).flatten(1),
+            self.large_patches(x).flatten(1),
+            self.image(x.flatten(1)),
+        ]
+        return [score.float() for score in scores], features

@@ -1,0 +1,16 @@
+"""The prior of the model as a sampler."""
+
+import torch
+from torch import Tensor
+
+from vae.models.samplers.sampler import Sampler
+
+
+class Prior(Sampler):
+    """Draws from the prior p(z); there is nothing to fit."""
+
+    def sample(
+        self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0, y: Tensor | None = None
+    ) -> Tensor:
+        """Draw `(n, *shape)`; the latent defines the meaning of `temperature`, and labels have no effect."""
+        return self.latent.sample(n, generator, temperature)
