@@ -15,7 +15,7 @@ from vae.cli.extras import require
 from vae.cli.locations import CONFIGS
 from vae.data.formats import Format, Images, from_tensor, resize, to_tensors
 from vae.models import serialization
-from vae.models.directions import Directions, load_directions
+from vae.models.directions import Directions
 from vae.models.interpolation import interpolate_latents
 from vae.models.vae import VAE
 from vae.runs.lookup import find_run
@@ -83,7 +83,7 @@ class PretrainedVAE:
     @cached_property
     def directions(self) -> Directions:
         """The directions of the latent space: those with a name first, then principal ones."""
-        return load_directions(self.run)
+        return serialization.load_directions(self.run)
 
     def encode(self, images: Images, find_faces: bool | None = None) -> Tensor:
         """Return the mean of q(z|x) for images: `(B, *latent)`.
@@ -185,7 +185,8 @@ class PretrainedVAE:
         """Write the model with its sampler and the latents of its training set to a folder, for `load`."""
         latents = serialization.load_latents(self.run)
         named = serialization.load_attribute_directions(self.run)
-        serialization.export(self.model, self.config, latents, folder, named)
+        labels = serialization.load_labels(self.run)
+        serialization.export(self.model, self.config, latents, folder, named, y=labels)
         return Path(folder)
 
     def _encode(self, images: Images, find_faces: bool | None = None) -> tuple[Tensor, Format]:

@@ -80,8 +80,6 @@ class RunFigures:
         if self.other_samplers != []:
             own = self.model.config.sampler
             for name, sampler in choose_samplers(self.model.latent, own, self.other_samplers)[1].items():
-                1
-            ].items():
                 cats = load(self.run, sampler=sampler).sample(GRID_SAMPLES, seed=self.seed)
                 written.append(save_grid(cats, self.folder / f"samples_{name}.png"))
         return written
