@@ -156,6 +156,7 @@ def inherit_config(config: DictConfig) -> None:
 
     from vae.cli.errors import InputError
     from vae.models.serialization import CONFIG
+    from vae.runs.foreign_data import require_same_data
     from vae.runs.target_allowlist import read_config
 
     source = Path(config.init_from).expanduser()
@@ -181,6 +182,8 @@ def inherit_config(config: DictConfig) -> None:
     if second_stage and own and "data" not in typed:
         for key in theirs.data.keys() - {"batch_size", *(name.split(".")[1] for name in typed if name[:5] == "data.")}:
             OmegaConf.update(config.data, key, theirs.data[key], merge=False, force_add=True)
+    elif second_stage:
+        require_same_data(config.init_from, theirs.data, config.data, typed)
     for name in typed:
         then, now = (OmegaConf.select(node, name) for node in (before, config))
         if name.startswith(INHERITED) and then != now:
@@ -297,6 +300,7 @@ def summarize_sweep(folder: Path) -> None:
 @command("train", after_sweep=summarize_sweep)
 def main(config: DictConfig) -> float | None:
     """Train; return the metric that a sweep optimises."""
+    from vae.runs.run_folder import require_run
     from vae.runs.sweeps import in_sweep, place_member
 
     if in_sweep():

@@ -4,6 +4,16 @@ import sys
 
 # Command → old name → new name. The options below an old name are renamed with it.
 RENAMED = {
+    "train": {
+        "sharpening": "objective",
+        "sharpening.critic": "objective.discriminator",
+        "sharpening.rate": "objective.lr_ratio",
+        "sharpening.features": "objective.feature_matching_weight",
+        "sharpening.coarse": "objective.lowpass_weight",
+        "sharpening.side": "objective.lowpass_size",
+        "sharpening.augment": "objective.augment",
+        "sampler.spread": "sampler.std_scale",
+    },
     "evaluate": {"training_pictures": "training_images"},
     "export": {
         "to": "out",
