@@ -46,7 +46,7 @@ def test_a_comment_without_a_domain_is_a_comment(text):
     assert Domain.parse(text) is None
 
 
-UNDECLARED = ("model", "regularizer", "sampler", "sharpening", "latent", "objective")  # groups that are being rewritten
+UNDECLARED = ()  # groups
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -2,16 +2,15 @@
 
 import sys
 
-# Command → old name → new name. The options below an old name are renamed with it.
+# Command → old name → new name, the longest first. The options below an old name are renamed with it.
 RENAMED = {
     "train": {
-        "sharpening": "objective",
         "sharpening.critic": "objective.discriminator",
         "sharpening.rate": "objective.lr_ratio",
         "sharpening.features": "objective.feature_matching_weight",
         "sharpening.coarse": "objective.lowpass_weight",
         "sharpening.side": "objective.lowpass_size",
-        "sharpening.augment": "objective.augment",
+        "sharpening": "objective",
         "sampler.spread": "sampler.std_scale",
     },
     "evaluate": {"training_pictures": "training_images"},
@@ -22,13 +21,15 @@ RENAMED = {
         "most_directions": "max_directions",
     },
 }
+# New name → old value → new value.
+VALUES = {"objective": {"critic": "adversarial", "none": "elbo"}}
 
 
 def renamed(config_name: str, prefix: str, name: str, value: str) -> tuple[str, str, str]:
     """Return an option as `vae.cli.overrides` splits it, under its present name; print a line if that is another."""
     for old, new in RENAMED.get(config_name, {}).items():
         if name == old or name.startswith(f"{old}."):
-            now = new + name[len(old) :]
-            print(f"note: the option {name} is called {now} now", file=sys.stderr)
+            now, value = new + name[len(old) :], VALUES.get(new, {}).get(value, value)
+            print(f"note: the option {name} is {now}={value} now", file=sys.stderr)
             return prefix, now, value
     return prefix, name, value
