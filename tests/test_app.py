@@ -43,13 +43,13 @@ def run(tmp_path_factory, composed, drawn):
     torch.manual_seed(0)
     model = build(config)
     with torch.no_grad():
-        model.encoder.head.weight.mul_(100)  # codes that differ
+        model.latent.head.weight.mul_(100)  # Latents of an untrained model hardly differ.
     data = FaceDataModule(f"{config.data.processed_dir}/drawn", image_size=16, batch_size=16)
     data.prepare_data()
     data.setup()
-    codes = model.sample_posterior(data.images("train", mirrored=True))
-    model.sampler.fit(codes)
-    export(model, config, codes, folder)
+    latents, _ = model.sample_posterior(data.batches("train", mirrored=True))
+    model.sampler.fit(latents)
+    export(model, config, latents, folder)
     save_grid(model.sample(4, seed=0), folder / "figures" / "samples.png")
     (folder / "metrics.json").write_text('{"psnr": 12.5, "samplers": {"gmm": {"coverage": 0.75}}, "name": "first"}')
     shutil.copytree(folder, folder.with_name("second"))

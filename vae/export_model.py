@@ -73,7 +73,7 @@ def export_folder(config: DictConfig, out: Path) -> Path:
     if (run / METRICS).is_file():
         with atomic_write(out / METRICS) as path:
             path.write_text(read_text(run / METRICS), encoding="utf-8")
-    text = card(run, out, training_codes=len(latents), licence=config.licence, cats=(config.num_images, config.seed))
+    text = card(run, out, num_latents=len(latents), licence=config.licence, cats=(config.num_images, config.seed))
     with atomic_write(out / "README.md") as path:
         path.write_text(text, encoding="utf-8")
     return out

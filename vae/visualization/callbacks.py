@@ -44,7 +44,8 @@ class Figures(Callback):
                 frame.unlink()
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: VAEModule) -> None:
-        model, progress = pl_module.model, pl_module.progress()  # A collective operation: every process has to call it.
+        model = pl_module.model
+        progress = pl_module.progress()  # A collective operation: every process has to call it.
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         if progress >= self.next_frame:

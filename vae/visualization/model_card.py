@@ -22,13 +22,13 @@ MAX_FACT = 300  # characters
 MACHINE_PATH = re.compile(r"(?:(?<=^)|(?<=[=\[,({:'\"\s]))(?:~|\.\.|[A-Za-z]:)?[/\\][^,\s\]})'\"]*")
 
 
-def card(run: Path, to: Path, training_codes: int, licence: str | None, cats: tuple[int, int]) -> str:
+def card(run: Path, to: Path, num_latents: int, licence: str | None, cats: tuple[int, int]) -> str:
     """Return the model card as Markdown.
 
     Args:
         run: the folder of the training, with its records and, if it has been evaluated, its metrics.
         to: the folder of the exported model.
-        training_codes: number of training latents that the sampler was fitted to.
+        num_latents: number of training latents that the sampler was fitted to.
         licence: licence of the training images, in words; None if unknown.
         cats: number of cats on the sample sheet, and their seed.
 
@@ -53,7 +53,7 @@ def card(run: Path, to: Path, training_codes: int, licence: str | None, cats: tu
         "latents": " × ".join(map(str, model.latent.shape)),
         "directions": ", ".join(f"{low} – {high} (R² {r2:.2f})" for (low, high), r2 in directions) or "none",
         "files": ", ".join(sizes(to)),
-        "images": f"{training_codes // (2 if mirrored else 1):,}",
+        "images": f"{num_latents // (2 if mirrored else 1):,}",
         "mirrored": ", each of them also mirrored" if mirrored else "",
         "licence": licence or "unknown",
         "environment": _environment(run),
