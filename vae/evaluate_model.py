@@ -26,8 +26,8 @@ def evaluate(config: DictConfig) -> dict:
         if config[name] < minimum:
             raise InputError(f"{name} must be at least {minimum}, not {config[name]}")
     import torch
-    from tqdm import tqdm
 
+    from vae.cli.progress import ProgressBar
     from vae.data.loading import heldout_images, index_columns, load_datamodule, training_images
     from vae.metrics.inception import load_inception
     from vae.metrics.model_evaluation import bound_metrics, factor_metrics, latent_metrics, pca_bound_metrics
@@ -50,7 +50,7 @@ def evaluate(config: DictConfig) -> dict:
     num_latents = latents[0].numel()
     factors = list(data.get("factors") or []) if config.factors is None else list(config.factors)
     notes = []
-    with tqdm(total=5 + bool(factors) + len(others), bar_format="{desc:24} {bar} {elapsed}", disable=None) as bar:
+    with ProgressBar(total=5 + bool(factors) + len(others), bar_format="{desc:24} {bar} {elapsed}") as bar:
         bar.set_description_str("data")
         datamodule = load_datamodule(data, config.processed_dir)
         batches = list(datamodule.batches("test"))

@@ -57,7 +57,8 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     from vae.training.build import build_callbacks, build_module
     from vae.training.devices import auto_precision, explain_out_of_memory
 
-    silence_warnings()
+    if config.get("verbosity") != "debug":
+        silence_warnings()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     # `trainer.deterministic` would also fill new memory, for those who read what they never wrote: a tenth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False

@@ -4,6 +4,7 @@ Exit status: 0 done; 1 something outside the program failed (disk, network, miss
 option or a file; 70 a bug of ours, with its traceback (`EX_SOFTWARE` of sysexits.h); 130 interrupted.
 """
 
+import contextlib
 import errno
 import functools
 import os
@@ -49,7 +50,8 @@ def command(
         def job(config: DictConfig) -> Any:
             try:
                 validate(config, options(config_name, choose(config_name, hydra_choices())))
-                return function(config)
+                with silenced(config.get("verbosity") == "quiet"):
+                    return function(config)
             except Exception as error:  # explained below in one line, without Hydra's own message
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
                     explain(error)  # now, because this may be a process of its own; the other members go on
@@ -98,6 +100,16 @@ def command(
     return decorate
 
 
+@contextlib.contextmanager
+def silenced(quiet: bool) -> Iterator[None]:
+    """Discard what is printed to stdout, in quiet commands; errors go to stderr."""
+    if not quiet:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
+
+
 def hydra_choices() -> dict[str, list[str]]:
     """Return the files that Hydra composed the current configuration of, by their groups."""
     chosen = HydraConfig.get().runtime.choices
@@ -106,10 +118,10 @@ def hydra_choices() -> dict[str, list[str]]:
 
 def explain(error: BaseException) -> int:
     """Print the one line that explains an error, or the traceback of a bug of ours; return the exit status."""
-    if (known := describe(error)) is not None:
-        return _complain(*known)
-    sys.excepthook(type(error), error, error.__traceback__)
-    return 70
+    known = describe(error)
+    if known is None or "verbosity=debug" in sys.argv:
+        sys.excepthook(type(error), error, error.__traceback__)
+    return _complain(*known) if known else 70
 
 
 def describe(error: BaseException) -> tuple[str, int] | None:

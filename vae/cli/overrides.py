@@ -5,7 +5,7 @@ Hydra's grammar, and `data.name=2024` is a name. Lists, maps, numbers, quoted va
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any
 
@@ -46,6 +46,9 @@ def to_overrides(config_name: str, typed: Iterable[str], sweep: bool = False) ->
             _require(name in known or name in declared, name, declared, known)
             overrides.append(f"~{name}" + (f"={value}" if value else ""))
         elif name in declared:  # a plus is redundant
+            for inner, item in _inner(name, value, declared[name]):
+                _require(inner in declared, inner, declared, known)
+                _check(inner, item, declared[inner])
             overrides.append(f"{name}={_value(name, value, declared[name], sweep)}")
         elif name.startswith(("hydra.", "hydra/")) or prefix or "@" in name or "._" in f".{name}":
             overrides.append(f"{prefix}{name}={_value(name, value, Option(None, None, ''), sweep)}")
@@ -152,6 +155,18 @@ def _value(name: str, value: str, option: Option, sweep: bool) -> str:
             plain, value = value, quote(value)
     _check(name, plain, option)
     return value
+
+
+def _inner(name: str, value: str, option: Option) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of the options that a map for a node holds, `data.split={val: 0.2, test: 0.2}`."""
+    parsed = _parse(name, value) if option.domain and option.domain.has("node") else None
+    nodes = [(name, _plain(parsed.value()))] if parsed is not None and not parsed.is_sweep_override() else []
+    while nodes:
+        place, node = nodes.pop()
+        for key, item in node.items() if isinstance(node, dict) else ():
+            if not key.startswith("_"):
+                yield f"{place}.{key}", item
+                nodes.append((f"{place}.{key}", item))
 
 
 def _check(name: str, value: Any, option: Option) -> None:

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from vae.cli.errors import InputError
+from vae.cli.progress import ProgressBar
 from vae.data import align, store
 from vae.data.landmarks import LandmarkError, landmark_file, read_landmarks
 
@@ -181,7 +181,7 @@ def fit(photos: list[Path]) -> Fit:
         raise InputError("none of the photos has a .cat file beside it: the fit needs known landmarks")
     with store.one_thread_each():
         boxes = store.in_order(lambda item: detect(align.read_photo(item[0])[0]), known)
-        boxes = list(tqdm(boxes, total=len(known), desc="detect", unit=" photos"))
+        boxes = list(ProgressBar(boxes, total=len(known), desc="detect", unit=" photos"))
     places, errors = [], []
     for (_, points), box in zip(known, boxes, strict=True):
         if box is None:

@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PureWindowsPath
 from urllib.parse import urlsplit
 
-from tqdm import tqdm
-
 from vae.cli.errors import EnvironmentProblem, InputError
+from vae.cli.progress import ProgressBar
 from vae.runs.files import flush_to_disk
 
 CHUNK = 1 << 18  # bytes
@@ -105,7 +104,7 @@ def _transfer(url: str, part: Path, tag: Path, timeout: float) -> None:
         total = start + int(length) if length else None
         with (
             part.open("ab" if start else "wb") as file,
-            tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem.removeprefix(".")) as bar,
+            ProgressBar(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem.removeprefix(".")) as bar,
         ):
             mark = response.headers.get("ETag") or response.headers.get("Last-Modified")
             if mark and not mark.startswith("W/"):  # a weak tag does not promise the same bytes
@@ -182,7 +181,7 @@ def _unpack(path: Path, folder: Path, extract: Callable[[Path, Path], None]) -> 
 def _extract_zip(path: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
-            for member in tqdm(_members(archive), unit="file", desc=f"unzip {path.name}"):
+            for member in ProgressBar(_members(archive), unit="file", desc=f"unzip {path.name}"):
                 target = folder.joinpath(*PureWindowsPath(member.filename).parts)  # either kind of slash
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as source, target.open("wb") as file:
@@ -209,7 +208,7 @@ def _extract_tar(path: Path, folder: Path) -> None:
 
     try:
         with tarfile.open(path) as archive:
-            for member in tqdm(archive, unit="file", desc=f"unpack {path.name}"):
+            for member in ProgressBar(archive, unit="file", desc=f"unpack {path.name}"):
                 archive.extract(member, folder, filter=plain)
     except tarfile.FilterError as error:
         raise EnvironmentProblem(f"{path.name} is refused: {error}") from error

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from vae.cli.errors import EnvironmentProblem, InputError
 from vae.cli.extras import require
+from vae.cli.progress import ProgressBar
 from vae.data.landmarks import landmark_file, write_landmarks
 from vae.data.sources import find_photos, readable_formats
 from vae.runs.files import atomic_write, wait_for_lock
@@ -122,7 +122,7 @@ def _numbered(rows: Any, column: str, limit: int | None) -> Iterator[tuple[int, 
 
     names = {name: kind for name, kind in rows.features.items() if isinstance(kind, datasets.ClassLabel)}
     rows = rows.cast_column(column, datasets.Image(decode=False))
-    for number, row in enumerate(tqdm(islice(rows, limit), desc="photos", unit=" photos")):
+    for number, row in enumerate(ProgressBar(islice(rows, limit), desc="photos", unit=" photos")):
         classes = {name: kind.int2str(row[name]) for name, kind in names.items() if row[name] is not None}
         yield number, row | classes
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 
 from vae.cli.errors import InputError
+from vae.cli.progress import ProgressBar
 from vae.data import align, detect, store
 from vae.data.cartoon import attribute_file
 from vae.data.landmarks import (
@@ -173,7 +173,7 @@ def _make(
     with atomic_write(folder / store.FACES) as part:
         with store.FaceWriter(part) as writer, store.one_thread_each():
             results = store.in_order(result, photos, workers)
-            for face, row in tqdm(results, total=len(photos), desc=folder.name, unit=" photos"):
+            for face, row in ProgressBar(results, total=len(photos), desc=folder.name, unit=" photos"):
                 if face is None:
                     skipped.append(row)
                 else:

@@ -149,7 +149,7 @@ def discard_records(config: DictConfig) -> None:
     folder = Path(config.run_dir).expanduser()
     if config.get("resume") and (folder / OPTIONS).exists():
         return
-    records = {".hydra", "tensorboard", "hparams.yaml", OPTIONS, ENVIRONMENT, PACKAGES_FILE, RESULT, LOCK}
+    records = {".hydra", "tensorboard", "hparams.yaml", "train.log", OPTIONS, ENVIRONMENT, PACKAGES_FILE, RESULT, LOCK}
     if not folder.is_dir() or {path.name for path in folder.iterdir()} - records:
         return
     shutil.rmtree(folder)

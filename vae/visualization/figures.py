@@ -179,11 +179,11 @@ def draw(figures: RunFigures, only: Sequence[str] | None = None, progress: bool 
     for name in only or []:
         if name not in NAMES:
             raise InputError(f"only: there is no figure {name!r}; choose among {', '.join(NAMES)}")
-    from tqdm import tqdm
+    from vae.cli.progress import ProgressBar
 
     written = []
     names = NAMES if only is None else only
-    bar = tqdm(names, bar_format="{desc:24} {bar} {elapsed}", leave=False, disable=None if progress else True)
+    bar = ProgressBar(names, bar_format="{desc:24} {bar} {elapsed}", leave=False, disable=not progress)
     for name in bar:
         bar.set_description_str(f"drawing {name}")
         written += getattr(figures, name)()

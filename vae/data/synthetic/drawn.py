@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.random import default_rng
 from PIL import Image, ImageChops
-from tqdm import tqdm
 
 from vae.cli.errors import InputError
+from vae.cli.progress import ProgressBar
 from vae.data.landmarks import landmark_file, write_landmarks
 from vae.data.synthetic.canvas import Canvas, ellipse, furry, mirror, smooth
 from vae.data.synthetic.features import paint_collar, paint_eyes, paint_glasses, paint_mouth, paint_whiskers
@@ -109,7 +109,7 @@ def draw_dataset(raw_dir: Path | str, count: int, seed: int = 0, workers: int | 
     if not missing:
         return
     draw_one = partial(_draw_file, seed)
-    bar = partial(tqdm, total=len(missing), desc=f"draw {raw_dir.name}", unit=" cats")
+    bar = partial(ProgressBar, total=len(missing), desc=f"draw {raw_dir.name}", unit=" cats")
     numbers = [wanted[photo.name] for photo in missing]
     workers = min(workers or _cores(), -(-len(missing) // 8))
     if workers == 1:
