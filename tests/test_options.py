@@ -46,9 +46,6 @@ def test_a_comment_without_a_domain_is_a_comment(text):
     assert Domain.parse(text) is None
 
 
-UNDECLARED = ()  # groups
-
-
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_has_a_domain_that_its_default_fits(name):
     chosen = choose(
@@ -56,8 +53,6 @@ def test_every_option_has_a_domain_that_its_default_fits(name):
     )
     for option_name, option in options(name, chosen).items():
         undeclared = isinstance(option.default, int | float) and not isinstance(option.default, bool)
-        if option_name.startswith(UNDECLARED):
-            continue
         if option.default is None or undeclared:
             assert option.domain and not option.domain.is_bare, f"{option_name}: state its domain, such as int [1, 9]"
 

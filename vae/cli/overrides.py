@@ -255,7 +255,8 @@ def _require(exists: bool, name: str, declared: dict[str, Option], known: dict[s
     names = [*declared, *known]
     parent, _, leaf = name.rpartition(".")
     siblings = [other for other in names if other.rpartition(".")[0] == parent]
-    same = [other for other in names if other.rpartition(".")[2] == leaf]
+    follows = [other for other, option in declared.items() if str(option.default).startswith("${")]  # another option
+    same = [other for other in names if other.rpartition(".")[2] == leaf and other not in follows]
     same = [other for other in same if _depth(other) == min(map(_depth, same))]
     near = get_close_matches(leaf, [other.rpartition(".")[2] for other in siblings], n=1, cutoff=0.7)
     near = [f"{parent}.{near[0]}" if parent else near[0]] if near else get_close_matches(name, names, n=1, cutoff=0.7)
