@@ -1,6 +1,7 @@
 """Bounds, penalties and gradients against closed forms and brute force."""
 
 import math
+from itertools import combinations
 
 import pytest
 import torch
@@ -8,15 +9,20 @@ from torch import nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from vae.data.batch import Batch
+from vae.models.latents.finite_scalar import FiniteScalar
 from vae.models.latents.gaussian import Gaussian
 from vae.models.latents.latent import LatentSample
+from vae.models.latents.point import Point
 from vae.models.latents.vector_quantized import VectorQuantized
 from vae.models.likelihoods import Likelihood
 from vae.models.objectives.elbo import ELBO
 from vae.models.objectives.iwae import IWAE
+from vae.models.regularizers.disentangled_inferred_prior import DisentangledInferredPrior
 from vae.models.regularizers.kl import KL
+from vae.models.regularizers.mean_discrepancy import MeanDiscrepancy
 from vae.models.regularizers.regularizer import State
-from vae.models.regularizers.total_correlation import TotalCorrelation
+from vae.models.regularizers.sliced_wasserstein import sliced_wasserstein
+from vae.models.regularizers.total_correlation import TotalCorrelation, aggregate_log_density
 from vae.models.samplers.prior import Prior
 from vae.models.vae import VAE
 
@@ -170,10 +176,6 @@ def test_total_correlation_with_all_weights_one_is_the_sampled_kl(dataset_size):
 
 def test_the_aggregate_density_is_unbiased_over_batches():
     """E over batches of q(z) with the weights of stratified sampling is the mean over the data set."""
-    from itertools import combinations
-
-    from vae.models.regularizers.total_correlation import aggregate_log_density
-
     whole = gaussian_sample(7)
     q, z = whole.posterior, whole.z[:, :1]  # z was drawn from the first image
 
@@ -212,3 +214,68 @@ def test_gradients_of_vector_quantisation_are_those_of_the_paper():
     torch.testing.assert_close(ours[1], expected_codebook)
     torch.testing.assert_close(sample.z[0], e)
     torch.testing.assert_close(sample.log_p, torch.full((1, 2), -4 * math.log(5), dtype=torch.double))
+
+
+def test_the_covariance_penalties_of_dip_are_those_of_the_paper():
+    sample = gaussian_sample(9)
+    mu, variance = sample.posterior.mean, sample.posterior.variance
+    for kind, extra in (("i", torch.zeros(D).double()), ("ii", variance.mean(0))):
+        covariance = (mu - mu.mean(0)).T @ (mu - mu.mean(0)) / len(mu) + extra.diag()
+        expected = sum(
+            2.0 * covariance[i, j] ** 2 if i != j else 3.0 * (covariance[i, i] - 1) ** 2
+            for i in range(D)
+            for j in range(D)
+        )
+        penalty, _ = DisentangledInferredPrior(None, kind, off_diagonal=2.0, diagonal=3.0)(sample, State())
+        torch.testing.assert_close(penalty, sample.kl.sum(1) + expected)
+
+
+@pytest.mark.parametrize("kernel", ["imq", "rbf"])
+def test_mmd_is_the_double_sum(kernel):
+    sample = gaussian_sample(6)
+    latent = type("Fixed", (), {"sample": lambda self, n: prior})()
+    prior = torch.randn(6, D, generator=torch.Generator().manual_seed(5)).double()
+    z = sample.z[0]
+
+    def k(a, b):
+        squares = (a - b).square().sum()
+        if kernel == "rbf":
+            return (-squares / (2 * D)).exp()
+        return sum(2 * D * s / (2 * D * s + squares) for s in (0.1, 0.2, 0.5, 1, 2, 5, 10))
+
+    pairs = [(i, j) for i in range(6) for j in range(6)]
+    within = sum(k(x[i], x[j]) / 30 for x in (z, prior) for i, j in pairs if i != j)
+    across = sum(k(z[i], prior[j]) / 36 for i, j in pairs)
+    penalty, _ = MeanDiscrepancy(latent, weight=7.0, kl_weight=0.5, kernel=kernel)(sample, State())
+    torch.testing.assert_close(penalty, 7 * (within - 2 * across) + 0.5 * sample.kl.sum(1))
+
+
+def test_the_sliced_wasserstein_distance_of_shifted_points():
+    """Along a direction e, points shifted by s are s·e apart whatever their order."""
+    generator = torch.Generator().manual_seed(0)
+    a, shift = torch.randn(50, D, generator=generator), torch.tensor([0.3, -1.0, 2.0])
+    directions = torch.nn.functional.normalize(torch.randn(D, 8, generator=generator), dim=0)
+    shuffled = (a + shift)[torch.randperm(50, generator=generator)]
+    distance = sliced_wasserstein(a, shuffled, directions)
+    torch.testing.assert_close(distance, (shift @ directions).square().mean())
+
+
+@pytest.mark.parametrize("levels", [(8, 5, 5, 5), (2, 3), (4,)])
+def test_all_codes_of_finite_scalar_quantisation_can_be_reached(levels):
+    latent = FiniteScalar(Pixels(), levels)
+    every = torch.arange(latent.num_codes)[:, None, None]
+    assert torch.equal(latent.indices(latent.embed(every)), every)
+    h = 6 * torch.randn(20000, len(levels), 1, 1, generator=torch.Generator().manual_seed(0))
+    codes = latent.quantize(h)
+    torch.testing.assert_close(latent.embed(latent.indices(codes)), codes)
+    if latent.num_codes <= 10:
+        assert len(latent.indices(codes).unique()) == latent.num_codes
+
+
+def test_an_autoencoder_with_a_norm_is_the_regularized_one():
+    torch.manual_seed(0)
+    latent = Point(Pixels(), D, norm_weight=3.0)
+    x = torch.randn(4, 3, 2, 2)
+    sample = latent.infer([x], k=2)
+    torch.testing.assert_close(sample.penalty, 1.5 * latent.head(x.flatten(1)).square().sum(1))
+    assert torch.equal(sample.z[0], sample.z[1]) and not sample.log_q.any() and not sample.kl_by_group().any()

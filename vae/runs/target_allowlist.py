@@ -13,7 +13,7 @@ from vae.runs.migration import upgrade
 from vae.runs.safe_parsing import Parser, read_yaml
 
 SPECIAL = ("_target_", "_partial_", "_args_", "_convert_", "_recursive_")  # keys that control Hydra's `instantiate`
-AT_ROOT = ("experiment", "debug", "sweep")  # groups whose files hold nodes of the root
+AT_ROOT = ("experiment", "debug", "sweep", "variant")  # groups whose files hold nodes of the root
 
 
 def read_config(path: Path) -> DictConfig:

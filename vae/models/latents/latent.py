@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 # What a latent may provide and another part may need; `vae.models.build` refuses combinations that lack something.
+CONTINUOUS = "continuous"  # z is a point of a space in which distances and means have a meaning
 DENSITY = "density"  # log_q and log_p are densities of a continuous z, so importance weights exist
 POSTERIOR = "posterior"  # `LatentSample.posterior` is given
 INDICES = "indices"  # z consists of the vectors of a codebook: `Latent.indices` and `Latent.embed` exist
@@ -53,7 +54,7 @@ class Latent(nn.Module):
         shape: shape of one latent, `(D,)` or `(C, h, w)`.
 
     Attributes:
-        provides: subset of `DENSITY`, `POSTERIOR` and `INDICES`.
+        provides: subset of `CONTINUOUS`, `DENSITY`, `POSTERIOR` and `INDICES`.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset()

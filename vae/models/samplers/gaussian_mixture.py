@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vae.cli.errors import InputError
-from vae.models.latents.latent import DENSITY, Latent
+from vae.models.latents.latent import CONTINUOUS, Latent
 from vae.models.samplers.sampler import Sampler
 
 
@@ -29,7 +29,7 @@ class GaussianMixture(Sampler):
         InputError: an option is out of its range.
     """
 
-    needs = frozenset({DENSITY})
+    needs = frozenset({CONTINUOUS})
 
     def __init__(
         self,
