@@ -51,10 +51,7 @@ PRESETS = ("experiment", "debug", "sweep", "variant")  # groups whose files hold
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_has_a_domain_that_its_default_fits(name):
-    chosen = choose(
-        name,
-        {group: choices(group) for group in groups(name) if group not in ("experiment", "debug", "sweep", "variant")},
-    )
+    chosen = choose(name, {group: choices(group) for group in groups(name) if group not in PRESETS})
     for option_name, option in options(name, chosen).items():
         undeclared = isinstance(option.default, int | float) and not isinstance(option.default, bool)
         if option.default is None or undeclared:
