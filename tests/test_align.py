@@ -10,7 +10,6 @@ from PIL import Image
 
 from vae.data.align import (
     FILLS,
-    SIZE,
     TARGETS,
     PhotoError,
     align,
@@ -20,7 +19,6 @@ from vae.data.align import (
     mirror,
     read_photo,
     similarity,
-    warp_batch,
 )
 from vae.data.landmarks import LandmarkError, landmark_file, read_landmarks
 
@@ -145,20 +143,6 @@ def test_what_fills_the_outside():
     np.testing.assert_array_equal(faces["reflect"][:, :70], faces["reflect"][:, 140:70:-1])
     for face in faces.values():
         np.testing.assert_array_equal(face[:, 70:], photo[5:365, :290])
-
-
-@pytest.mark.parametrize("fill", FILLS)
-def test_the_batched_path_agrees(fill):
-    import torch
-
-    photos = np.stack([texture(250, 320, seed) for seed in range(3)])
-    matrices = np.stack([similar(0.3, 1.2, -20, 10), similar(-0.4, 0.9, 60, 90), similar(0, 2, -100, -50)])
-    landmarks = [apply(cv2.invertAffineTransform(matrix), TARGETS) for matrix in matrices]
-    batch = torch.from_numpy(photos).permute(0, 3, 1, 2).float()
-    faces = warp_batch(batch, torch.from_numpy(matrices), fill)
-    assert faces.shape == (3, 3, SIZE, SIZE)
-    for face, photo, points in zip(faces, photos, landmarks, strict=True):
-        assert psnr(face.permute(1, 2, 0).numpy(), align(photo, points, fill).face) > 45
 
 
 @pytest.mark.parametrize("ending", ["jpg", "bmp"])

@@ -78,7 +78,8 @@ def test_points_are_those_of_the_stored_picture(tmp_path, found, orientation, mo
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored.save(tmp_path / "cat.png", exif=exif)
-    points = detect.find_face(tmp_path / "cat.png")
+    points, confidence = detect.find_face(tmp_path / "cat.png")
+    assert confidence == box.confidence
     upright = detect.place(box)
     mark = np.zeros(photo.shape[:2], np.uint8)
     for number, (x, y) in enumerate(upright.round().astype(int), start=1):

@@ -16,10 +16,11 @@ from tests import dirty
 from tests.dirty import IGNORED, UNREADABLE, USED
 from vae.cli.errors import InputError
 from vae.data.align import FILLS, align
-from vae.data.detect import stored
+from vae.data.detect import find_face, stored
+from vae.data.extraction import extract_face
 from vae.data.images import read_images
 from vae.data.landmarks import LandmarkError, read_landmarks
-from vae.data.preparation import align_photo, make_dataset
+from vae.data.preparation import make_dataset
 from vae.data.store import FaceStore
 
 ROOT = Path(__file__).parents[1]
@@ -129,11 +130,10 @@ def test_a_name_that_leaves_no_room_for_landmarks(composed, tmp_path):
 
 def test_searching_for_faces_survives_them_too(corpus, folder, monkeypatch):
     monkeypatch.chdir(folder / "raw")
-    sets = {"align": "detect", "fill": "replicate", "min_eye_distance": 10}
     for item in corpus:
         if item.center != IGNORED and (item.center == UNREADABLE or item.name in ("one.png", "line.png", "plain.jpg")):
             try:
-                align_photo(Path(item.name), sets)
+                find_face(Path(item.name))
             except InputError as error:
                 assert error.reason == (UNREADABLE if item.center == UNREADABLE else "no face found")
 
@@ -163,7 +163,7 @@ def test_any_landmarks_give_a_face_or_an_error(tmp_path_factory, values, fill, l
         dirty.cat()[0].save(photo)
     photo.with_name("fuzz.png.cat").write_bytes(dirty.numbers(np.reshape(values, (3, 2))))
     try:
-        aligned, _ = align_photo(photo, {"align": "landmarks", "fill": fill, "min_eye_distance": least})
+        aligned = extract_face(photo, "landmarks", fill, least).aligned
     except InputError as error:
         assert error.reason
         return

@@ -10,7 +10,8 @@ from PIL import Image
 
 from vae.cli.errors import InputError
 from vae.data.align import mirror
-from vae.data.store import FaceStore, FaceWriter, choose_split, in_order, write_contact_sheet, write_meta, write_rows
+from vae.data.contact_sheet import write_contact_sheet
+from vae.data.store import FaceStore, FaceWriter, choose_split, in_order, write_meta, write_rows
 
 COUNT = 5
 META = {"faces": COUNT, "settings": {"align": "center"}, "split": {}, "hash": {}}

@@ -1,4 +1,4 @@
-"""make data: photos to aligned faces."""
+"""Turn photos into aligned faces: make data."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from vae.cli.command import command
 from vae.cli.errors import InputError
-from vae.data.annotate import annotate
+from vae.data.annotate import DOUBT, annotate
 from vae.data.preparation import make_dataset
 
 
@@ -20,6 +20,7 @@ def main(config: DictConfig) -> None:
         having, lacking = annotate(folder, Path(config.data.raw_dir).expanduser(), out)
         print(
             f"{out}: {having} photos with a .cat file to correct, {lacking} without: no face was found; "
+            f"{DOUBT} lists the most doubtful first; "
             f"then: make data data=folder data.raw_dir={out}"
         )
 

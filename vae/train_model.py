@@ -215,6 +215,7 @@ def export_run(config: DictConfig, model, datamodule) -> Path:
     folder = Path(config.run_dir).expanduser()
     z, y = model.sample_posterior(datamodule.batches("train", mirrored=config.data.flip > 0))
     model.sampler.fit(z, y)
+    OmegaConf.update(config, "data.fingerprint", datamodule.fingerprint, force_add=True)
     export(model, config, z, folder, y=y)
     figures = Path((config.callbacks.get("figures") or {}).get("folder", folder / "figures")).expanduser()
     if not config.report:

@@ -16,8 +16,7 @@ def verify(config: DictConfig) -> list[str]:
     Raises:
         InputError: there is nothing to verify.
     """
-    from vae.data.integrity import check as verify_data
-    from vae.data.integrity import find_data_sets
+    from vae.data.integrity import find_data_sets, verify_data_set
     from vae.models.serialization import MODEL
 
     processed_dir, models = Path(config.processed_dir).expanduser(), Path(config.models).expanduser()
@@ -27,7 +26,7 @@ def verify(config: DictConfig) -> list[str]:
     if not data_sets and not runs and not checkpoints:
         raise InputError(f"nothing to check: no data set in {processed_dir}, no run below {models}")
     findings = []
-    for verify_one, paths in ((verify_data, data_sets), (_verify_run, runs), (_verify_checkpoint, checkpoints)):
+    for verify_one, paths in ((verify_data_set, data_sets), (_verify_run, runs), (_verify_checkpoint, checkpoints)):
         for path in paths:
             for finding in verify_one(path):
                 print(finding, flush=True)

@@ -1,16 +1,16 @@
-"""From a photo to a face: every cat's eyes and mouth on the same three places of a 360×360 picture.
+"""Align photos: every cat's eyes and mouth come to the same three places of a 360×360 image.
 
 The standard alignment is the similarity transform (a rotation, one scale, a shift) that takes the first three landmarks
 of a photo, left eye, right eye and mouth, onto those of the model cat with the least sum of squared distances (Umeyama
-1991). The model cat has them at (154, 173), (255, 163) and (222, 254); the face is the 360×360 box of its picture
-whose top left corner is (30, 5), hence `TARGETS`. Shape and expression stay, for nothing is sheared or squeezed;
+1991). The model cat has them at (154, 173), (255, 163) and (222, 254); the face is the 360×360 box of its image
+whose top left corner is (30, 5), hence `TARGETS`. Shape and expression stay, because nothing is sheared or squeezed;
 position, size and tilt go. Pixels are sampled bilinearly; (0, 0) is the centre of the top left pixel.
 """
 
 import io
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,11 +18,8 @@ from PIL import Image, ImageOps
 
 from vae.cli.errors import InputError
 from vae.data.landmarks import LandmarkError
-from vae.data.sources import readable_formats
+from vae.data.sources import HEIF_ENDINGS, readable_formats
 from vae.runs.files import read_bytes
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 SIZE = 360
 TARGETS = np.array([(124, 168), (225, 158), (192, 249)], np.float64)
@@ -31,20 +28,26 @@ TARGETS = np.array([(124, 168), (225, 158), (192, 249)], np.float64)
 # photo. From this many on, in each direction, the photo is averaged first.
 ANTIALIAS = 2.5
 
-LARGEST = 32766  # side of a photo in pixels, of OpenCV's warp
-LARGEST_FILE = 1 << 30  # bytes; what Pillow takes at most (`Image.MAX_IMAGE_PIXELS`, twice) fits in uncompressed
+MAX_SIDE = 32766  # pixels of a photo; OpenCV's warp takes no more
+MAX_BYTES = 1 << 30  # of a file; an uncompressed photo as large as Pillow accepts (2·`Image.MAX_IMAGE_PIXELS`) fits in
 
-FILLS = {  # outside the photo: OpenCV's name, and PyTorch's
-    "replicate": (cv2.BORDER_REPLICATE, "border"),
-    "reflect": (cv2.BORDER_REFLECT_101, "reflection"),
-    "black": (cv2.BORDER_CONSTANT, "zeros"),
+FILLS = {  # outside the photo
+    "replicate": cv2.BORDER_REPLICATE,
+    "reflect": cv2.BORDER_REFLECT_101,
+    "black": cv2.BORDER_CONSTANT,
 }
 
 
 class PhotoError(InputError):
-    """A file that is not a readable picture."""
+    """A file that is not a readable image."""
 
     reason = "unreadable"
+
+
+class HeifError(PhotoError):
+    """A HEIF photo where the package that reads it is missing."""
+
+    reason = "HEIC without pillow-heif"
 
 
 class Aligned(NamedTuple):
@@ -56,7 +59,7 @@ class Aligned(NamedTuple):
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The least-squares similarity transform between two sets of points, without reflection.
+    """Return the least-squares similarity transform between two sets of points, without reflection.
 
     The minimum of Umeyama, "Least-squares estimation of transformation parameters between two point patterns", PAMI
     1991, eq. 40–43. In the plane it has a closed form: with points as complex numbers a similarity is z ↦ az + b, so
@@ -87,12 +90,12 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def face_matrix(landmarks: np.ndarray) -> np.ndarray:
-    """(2, 3) float64: takes points of the photo to points of the face; `landmarks` is (n, 2), its first three count."""
+    """Return the (2, 3) float64 matrix from photo to face for landmarks (n, 2), of which the first three count."""
     return similarity(landmarks[:3], TARGETS)
 
 
 def matrix_scale(matrix: np.ndarray) -> float:
-    """Pixels of the face per pixel of the photo."""
+    """Return the pixels of the face per pixel of the photo."""
     return math.hypot(matrix[0, 0], matrix[1, 0])
 
 
@@ -112,7 +115,7 @@ def align(photo: np.ndarray, landmarks: np.ndarray, fill: str = "replicate", red
 
 
 def warp(photo: np.ndarray, matrix: np.ndarray, fill: str = "replicate", reduced: int = 1) -> Aligned:
-    """`align` with the (2, 3) matrix from the full photo to the face."""
+    """Cut the face out of a photo by the (2, 3) matrix from the full photo to the face; arguments as for `align`."""
     scale = matrix_scale(matrix)
     if reduced > 1:
         matrix = _zoom(matrix, reduced, reduced)
@@ -122,12 +125,12 @@ def warp(photo: np.ndarray, matrix: np.ndarray, fill: str = "replicate", reduced
         small = max(1, round(width * shrink)), max(1, round(height * shrink))
         photo = cv2.resize(photo, small, interpolation=cv2.INTER_AREA)
         matrix = _zoom(matrix, width / small[0], height / small[1])
-    face = cv2.warpAffine(photo, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=FILLS[fill][0])
+    face = cv2.warpAffine(photo, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=FILLS[fill])
     return Aligned(face, scale, _outside(photo.shape, matrix))
 
 
 def mirror(face: np.ndarray) -> np.ndarray:
-    """What `align` would have made of the mirrored photo, from its face (360, 360, 3) uint8; the edge is replicated.
+    """Return the face (360, 360, 3) uint8 that `align` would cut out of the mirrored photo; the edge is replicated.
 
     The model cat looks a little to the side, so a mirrored face is no longer aligned: it has to be turned by 11°.
     """
@@ -137,7 +140,7 @@ def mirror(face: np.ndarray) -> np.ndarray:
 
 
 def _zoom(matrix: np.ndarray, x: float, y: float) -> np.ndarray:
-    """`matrix` for a photo that is `x` times narrower and `y` times lower, its corners in the same place."""
+    """Return `matrix` for a photo that is `x` times narrower and `y` times lower, its corners in the same place."""
     linear = matrix[:, :2]
     return np.column_stack([linear * (x, y), matrix[:, 2] + linear @ ((x - 1) / 2, (y - 1) / 2)])
 
@@ -151,39 +154,17 @@ def _outside(shape: tuple[int, ...], matrix: np.ndarray) -> float:
 
 
 def center_crop(photo: np.ndarray) -> Aligned:
-    """The largest square in the middle of a photo (H, W, 3) uint8, as a face: for pictures without landmarks."""
+    """Cut the largest centred square out of a photo (H, W, 3) uint8, for photos without landmarks."""
     height, width = photo.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = photo[top : top + side, left : left + side]
-    way = cv2.INTER_AREA if side > SIZE else cv2.INTER_LINEAR
-    return Aligned(cv2.resize(square, (SIZE, SIZE), interpolation=way), SIZE / side, 0.0)
-
-
-def warp_batch(photos: "Tensor", matrices: "Tensor", fill: str = "replicate") -> "Tensor":
-    """The warp of `align` for a batch of photos on any device, differentiable; kornia does the work.
-
-    Args:
-        photos: (B, 3, H, W) float, any range, all scaled so that no pixel of the face covers many of the photo.
-        matrices: (B, 2, 3), from photo to face, see `face_matrix`.
-        fill: as in `align`.
-
-    Returns:
-        (B, 3, 360, 360) faces, of the type and on the device of the photos.
-    """
-    from kornia.geometry.transform import warp_affine
-
-    return warp_affine(
-        photos,
-        matrices.to(photos),
-        (SIZE, SIZE),
-        padding_mode=FILLS[fill][1],
-        align_corners=True,
-    )
+    interpolation = cv2.INTER_AREA if side > SIZE else cv2.INTER_LINEAR
+    return Aligned(cv2.resize(square, (SIZE, SIZE), interpolation=interpolation), SIZE / side, 0.0)
 
 
 def read_photo(path: Path | str, shrink: float | None = 1.0, upright: bool = False) -> tuple[np.ndarray, int]:
-    """Read any picture as RGB: transparent parts over white, 16 bits as 8, the first of several frames.
+    """Read any image as RGB: transparent parts over white, 16 bits as 8, the first of several frames.
 
     Args:
         path: a file of any format that Pillow reads.
@@ -196,20 +177,22 @@ def read_photo(path: Path | str, shrink: float | None = 1.0, upright: bool = Fal
         is at (x + 0.5) / factor − 0.5 in it.
 
     Raises:
-        PhotoError: there is no such file, it is not a whole picture, or it is too large.
+        PhotoError: there is no such file, it is not a complete image, or it is too large.
     """
     try:
-        data = read_bytes(path, LARGEST_FILE)
+        data = read_bytes(path, MAX_BYTES)
         formats = ["JPEG"] if data.startswith(b"\xff\xd8\xff") else readable_formats()  # all are tried: takes longer
         with Image.open(io.BytesIO(data), formats=formats) as picture:
             photo, reduced = _decode(picture, data, shrink, upright)
     except Exception as error:  # Pillow's readers raise whatever a broken file leads them to
-        said = getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or str(error)
         if isinstance(error, Image.UnidentifiedImageError):
-            said = "no picture of a known format"
-        raise PhotoError(f"{path}: cannot be read as a picture ({said or type(error).__name__})") from error
-    if max(photo.shape) > LARGEST:
-        raise PhotoError(f"{path}: {photo.shape[1]}×{photo.shape[0]} pixels are too many; {LARGEST} on a side will do")
+            if Path(path).suffix.lower() in HEIF_ENDINGS and "HEIF" not in readable_formats():
+                raise HeifError(f"{path}: HEIC photos need `pip install pillow-heif`; or convert it to JPEG") from None
+            reason = "no image of a known format"
+        raise PhotoError(f"{path}: cannot be read as an image ({reason or type(error).__name__})") from error
+    if max(photo.shape) > MAX_SIDE:
+        raise PhotoError(f"{path}: {photo.shape[1]}×{photo.shape[0]} pixels are too many; {MAX_SIDE} on a side will do")
     return photo, reduced
 
 
@@ -223,7 +206,7 @@ def _decode(picture: Image.Image, data: bytes, shrink: float | None, upright: bo
         drafted = picture.draft("RGB", (max(1, width // factor), max(1, height // factor)))
         reduced = round(width / drafted[1][2]) if drafted else 1
     elif picture.format == "JPEG" and picture.mode in ("RGB", "L") and not turned and data.endswith(b"\xff\xd9"):
-        # OpenCV decodes to the same bytes as Pillow in 4/5 of the time, but takes half a file for a whole one.
+        # OpenCV decodes to the same bytes as Pillow in 4/5 of the time, but accepts truncated files.
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         photo = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         if photo is not None:
@@ -235,7 +218,7 @@ def _decode(picture: Image.Image, data: bytes, shrink: float | None, upright: bo
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
-    """The picture in 8-bit RGB."""
+    """Convert an image to 8-bit RGB."""
     if picture.has_transparency_data:
         white = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")

@@ -143,6 +143,7 @@ class FaceDataModule(pl.LightningDataModule):
 
     Attributes:
         encoding: of the labels, fitted to the training split by `setup`; None without labels.
+        fingerprint: of the data set, see `vae.data.store.fingerprint`; set by `setup`.
 
     Raises:
         InputError: an option is out of its range, or a split is empty.
@@ -177,6 +178,7 @@ class FaceDataModule(pl.LightningDataModule):
         self.labels = list(labels)
         self.mirrored_labels = list(mirrored_labels)
         self.encoding: LabelEncoding | None = None
+        self.fingerprint = ""
         self.going_on: dict[str, int] | None = None
 
     def prepare_data(self) -> None:
@@ -190,6 +192,7 @@ class FaceDataModule(pl.LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         store = FaceStore(self.folder)
+        self.fingerprint = store.fingerprint
         images = store.resized(self.image_size), store.resized(self.image_size, mirrored=True)
         self.splits = {}
         for split, other in (("train", "train"), ("val", "test"), ("test", "val")):

@@ -51,6 +51,11 @@ class Box(NamedTuple):
     angle: float  # degrees by which the photo has to be turned, counter-clockwise, for the face to stand upright
     votes: int  # boxes of the cascades that agree
 
+    @property
+    def confidence(self) -> float:
+        """The confidence that this is a face, in [0, 1]."""
+        return self.votes / (self.votes + 20)
+
 
 def detect(photo: np.ndarray) -> Box | None:
     """The best face in a photo (H, W, 3) uint8, RGB, that stands upright; None where there is none."""
@@ -80,15 +85,16 @@ def place(box: Box, places: np.ndarray = PLACES) -> np.ndarray:
     return (box.x, box.y) + box.side * places @ np.array([(cos, sin), (-sin, cos)])
 
 
-def find_face(path: Path | str) -> np.ndarray:
+def find_face(path: Path | str) -> tuple[np.ndarray, float]:
     """Estimate eyes and mouth in a photo, which is turned as its EXIF orientation says before it is searched.
 
     Returns:
-        (3, 2) float64: left eye, right eye, mouth, in pixels of the stored picture like those of a `.cat` file.
+        (3, 2) float64: left eye, right eye, mouth, in pixels of the stored image like those of a `.cat` file; and the
+        confidence, in [0, 1].
 
     Raises:
         NoFace: there is none.
-        PhotoError: the file is no picture.
+        PhotoError: the file is no image.
     """
     photo, _ = align.read_photo(path, upright=True)
     box = detect(photo)
@@ -96,7 +102,7 @@ def find_face(path: Path | str) -> np.ndarray:
         raise NoFace(f"{path}: no cat face found; add {landmark_file(path).name} with its landmarks, or leave it out")
     with Image.open(path) as picture:
         orientation = picture.getexif().get(EXIF_ORIENTATION, 1)
-    return stored(place(box), orientation, photo.shape[1], photo.shape[0])
+    return stored(place(box), orientation, photo.shape[1], photo.shape[0]), box.confidence
 
 
 def stored(points: np.ndarray, orientation: int, width: int, height: int) -> np.ndarray:

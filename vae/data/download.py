@@ -1,9 +1,9 @@
-"""Fetch a file and unpack it, so that nothing half done ever carries the final name."""
+"""Download and unpack archives atomically: nothing incomplete ever has the final name."""
 
 import errno
-import gzip
 import hashlib
 import http.client
+import os
 import shutil
 import stat
 import tarfile
@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path, PureWindowsPath
 from urllib.parse import urlsplit
 
@@ -20,8 +21,10 @@ from vae.cli.progress import ProgressBar
 from vae.runs.files import flush_to_disk
 
 CHUNK = 1 << 18  # bytes
-RATIO = 100  # bytes that one byte of an archive of pictures and landmarks may become …
-SLACK = 1 << 24  # … and bytes that any archive may
+MAX_RATIO = 100  # of the unpacked size to the size of the archive, beyond the slack
+SLACK = 1 << 24  # bytes that any archive may unpack to
+# What a member leads to whose name is that of another one's folder, or longer than the file system takes.
+BAD_NAMES = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EINVAL, errno.ENAMETOOLONG)
 TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -89,7 +92,7 @@ def _size(path: Path) -> int:
 
 
 def _transfer(url: str, part: Path, tag: Path, timeout: float) -> None:
-    """Append to `part` what it lacks, or write it anew; `tag` keeps the server's mark of the version in `part`."""
+    """Append the missing bytes to `part`, or write it again; `tag` keeps the server's mark of the version in `part`."""
     headers = {"User-Agent": "vae-cats"}
     start = _size(part) if tag.exists() else 0
     if start:
@@ -119,7 +122,7 @@ def _transfer(url: str, part: Path, tag: Path, timeout: float) -> None:
 
 
 def _open(url: str, headers: dict[str, str], timeout: float) -> http.client.HTTPResponse:
-    """The server's answer, status 2xx or 416."""
+    """Return the response of the server, status 2xx or 416."""
     try:
         return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout)
     except urllib.error.HTTPError as error:
@@ -135,7 +138,7 @@ def _open(url: str, headers: dict[str, str], timeout: float) -> http.client.HTTP
 
 
 def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """What the server sends. An error in here is one of the network, never of the disk."""
+    """Yield the bytes of a response. An error in here is one of the network, never of the disk."""
     try:
         while chunk := response.read1(CHUNK):
             yield chunk
@@ -144,12 +147,12 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
 
 
 def unpack(path: Path | str, folder: Path | str) -> None:
-    """`untar` or `unzip`, as the ending of the file says."""
+    """Extract an archive with `untar` or `unzip`, depending on its ending."""
     (untar if str(path).lower().endswith(TAR) else unzip)(path, folder)
 
 
 def unzip(path: Path | str, folder: Path | str) -> None:
-    """Extract a zip file into `folder`, with a progress bar; the folder appears whole or not at all.
+    """Extract a zip file into `folder`, with a progress bar; the folder appears complete or not at all.
 
     Raises:
         EnvironmentProblem: the file is no zip file, is damaged or encrypted, would become far larger than it is, or
@@ -160,22 +163,33 @@ def unzip(path: Path | str, folder: Path | str) -> None:
 
 
 def untar(path: Path | str, folder: Path | str) -> None:
-    """The same as `unzip` for a tar file, compressed or not."""
+    """Extract a tar file, compressed or not, as `unzip` does."""
     _unpack(Path(path), Path(folder), _extract_tar)
 
 
 def _unpack(path: Path, folder: Path, extract: Callable[[Path, Path], None]) -> None:
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} exists and is not empty: remove it")
+    if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is not empty, or no folder: remove it")
     staging = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
+    _remove(staging)
     try:
+        staging.mkdir(parents=True)
         extract(path, staging)
         staging.replace(folder)
     except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
+        _remove(staging)
         raise
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, also one whose own rights forbid it."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    for folder, _, _ in os.walk(path):
+        with suppress(OSError):
+            os.chmod(folder, 0o700)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _extract_zip(path: Path, folder: Path) -> None:
@@ -189,8 +203,7 @@ def _extract_zip(path: Path, folder: Path) -> None:
     except EnvironmentProblem:
         raise
     except Exception as error:  # damage shows as BadZipFile, zlib.error, EOFError, struct.error, RuntimeError …
-        names = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ENAMETOOLONG)
-        if isinstance(error, OSError) and error.errno not in names:
+        if isinstance(error, OSError) and error.errno not in BAD_NAMES:
             raise
         raise EnvironmentProblem(f"{path.name} is not a sound zip file: {error}") from error
 
@@ -215,21 +228,21 @@ def _extract_tar(path: Path, folder: Path) -> None:
     except EnvironmentProblem:
         raise
     except Exception as error:  # damage shows as ReadError, EOFError, zlib.error …
-        if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile) and error.errno:
+        if isinstance(error, OSError) and error.errno and error.errno not in BAD_NAMES:
             raise
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise EnvironmentProblem(f"{path.name} is not a sound tar file: {reason}") from error
 
 
 def _refuse_bomb(path: Path, unpacked: int) -> None:
-    if unpacked > SLACK + RATIO * path.stat().st_size:
+    if unpacked > SLACK + MAX_RATIO * path.stat().st_size:
         raise EnvironmentProblem(
-            f"{path.name} is refused: it would become over {RATIO} times as large; unpack it yourself if it is good"
+            f"{path.name} is refused: it would become over {MAX_RATIO} times as large; unpack it yourself if it is good"
         )
 
 
 def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The files of a zip file, once all members are known to be plain ones that stay inside the folder."""
+    """Return the files of a zip file after checking that all members are plain and stay inside the folder."""
     _refuse_bomb(Path(archive.filename), sum(member.file_size for member in archive.infolist()))
     for member in archive.infolist():
         name = PureWindowsPath(member.filename)

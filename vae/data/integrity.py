@@ -1,4 +1,4 @@
-"""Whether a processed data set is still what was written."""
+"""Verify processed data sets against their checksums."""
 
 import re
 import zlib
@@ -14,13 +14,13 @@ from vae.runs.files import checksum
 
 
 def find_data_sets(processed_dir: Path | str) -> list[Path]:
-    """The folders that hold a data set, or part of one."""
+    """Find the folders that hold a data set, or part of one."""
     folders = {path.parent for name in (FACES, INDEX, META) for path in Path(processed_dir).glob(f"*/{name}")}
     return sorted(folders)
 
 
-def check(folder: Path | str) -> Iterator[str]:
-    """What is wrong with a data set, and what to do: a sentence for each of its files that is not as it was written.
+def verify_data_set(folder: Path | str) -> Iterator[str]:
+    """Yield a sentence for each damaged file of a data set: what is wrong, and what to do.
 
     Files of resized faces have no checksum: they are compared with the faces, resized again.
     """
@@ -36,7 +36,7 @@ def check(folder: Path | str) -> Iterator[str]:
     for name in (SKIPPED, SHEET):
         path = store.folder / name
         if not path.is_file() or checksum(path.read_bytes()) != checksums.get(name):
-            yield f"{path} is not as it was written: only people read it, the data set can be used"
+            yield f"{path} is not as it was written: no command reads it, the data set can be used"
     for path in sorted(store.folder.glob("faces_*.npy")):
         if not _is_resized(path, store):
             yield f"{path} does not hold the faces resized: remove it, it is made again when needed"

@@ -1,37 +1,48 @@
-"""The pictures that a run was trained and tested on, to be measured and drawn."""
+"""The images that a run was trained and tested on, for metrics and figures."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
 from vae.cli.errors import InputError
 from vae.data.datamodule import FaceDataModule, to_images
+from vae.data.provenance import make_command, require_same_data
 from vae.data.store import FaceStore
 
 
-def load_datamodule(data: DictConfig, processed_dir: Path | str | None = None) -> FaceDataModule:
-    """The data set of a run, ready for `pictures`.
+def load_datamodule(data: Mapping[str, Any], processed_dir: Path | str | None = None) -> FaceDataModule:
+    """Open the data set that a model was trained on.
 
     Args:
-        data: the node `data` of the run's configuration.
-        processed_dir: where data sets are now; None for where the training found its own.
+        data: the node `data` of the model's configuration.
+        processed_dir: where data sets are now; None for the folder that the training used.
 
     Raises:
-        InputError: it is not there, or not whole.
+        InputError: it is missing or damaged, or another one has its name; the message contains the command that makes
+            the right one.
     """
-    folder = Path(processed_dir or data.processed_dir).expanduser() / data.name
-    datamodule = FaceDataModule(folder, data.image_size, data.batch_size, data.flip, labels=data.get("labels") or ())
+    folder = Path(processed_dir or data["processed_dir"]).expanduser() / str(data["name"])
+    require_same_data(FaceStore(folder, make_command(data, processed_dir)), data)
+    datamodule = FaceDataModule(
+        folder,
+        data["image_size"],
+        data["batch_size"],
+        data["flip"],
+        labels=data.get("labels") or (),
+        mirrored_labels=data.get("mirrored_labels") or (),
+    )
     datamodule.setup()
     return datamodule
 
 
 def training_images(datamodule: FaceDataModule, count: int, seed: int = 0) -> Tensor:
-    """`count` training pictures, or all there are, in random order: `(N, 3, S, S)` in [-1, 1].
+    """Return up to `count` training images in random order, `(N, 3, S, S)` in [-1, 1].
 
-    Where the training mirrored pictures, the mirrored ones are among them.
+    Where the training mirrored images, the mirrored ones are among them.
     """
     faces = datamodule.splits["train"]
     order = np.random.default_rng(seed).permutation(len(faces) * (2 if datamodule.flip > 0 else 1))
@@ -39,12 +50,12 @@ def training_images(datamodule: FaceDataModule, count: int, seed: int = 0) -> Te
 
 
 def heldout_images(datamodule: FaceDataModule, seed: int = 0) -> Tensor:
-    """All pictures that were not trained on, in random order; mirrored ones among them where the training had them."""
+    """Return the images of validation and test in random order, mirrored ones too where the training mirrored."""
     val, test = (datamodule.splits[split].rows for split in ("val", "test"))
     splits = ["test"] if np.array_equal(val, test) else ["val", "test"]
     batches = [x for split in splits for x in datamodule.images(split, mirrored=datamodule.flip > 0)]
-    pictures = torch.cat(batches)
-    return pictures[torch.from_numpy(np.random.default_rng(seed).permutation(len(pictures)))]
+    images = torch.cat(batches)
+    return images[torch.from_numpy(np.random.default_rng(seed).permutation(len(images)))]
 
 
 def index_columns(datamodule: FaceDataModule, split: str, names: list[str]) -> dict[str, list[str]]:
@@ -61,5 +72,5 @@ def index_columns(datamodule: FaceDataModule, split: str, names: list[str]) -> d
 
 
 def training_rows(datamodule: FaceDataModule, rows: list[int]) -> Tensor:
-    """Training pictures by their place in `pictures("train", mirrored=…)`."""
+    """Return training images by their place in `images("train", mirrored=…)`."""
     return torch.cat([to_images(datamodule.splits["train"].__getitems__([row]).x) for row in rows])

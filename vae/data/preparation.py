@@ -1,7 +1,6 @@
-"""make data: raw photos → a processed data set, see `vae.data.store`."""
+"""Turn raw photos into a processed data set, see `vae.data.store`."""
 
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -10,153 +9,151 @@ from functools import partial
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from vae.cli.errors import InputError
 from vae.cli.progress import ProgressBar
-from vae.data import align, detect, store
+from vae.data import store
 from vae.data.cartoon import attribute_file
-from vae.data.landmarks import (
-    LandmarkError,
-    format_landmarks,
-    landmark_file,
-    read_landmarks,
-)
+from vae.data.contact_sheet import write_contact_sheet, write_doubt_sheet
+from vae.data.extraction import extract_face
+from vae.data.landmarks import format_landmarks, landmark_file
+from vae.data.options import check_options, face_settings, split_settings
 from vae.data.sources import find_photos
-from vae.data.split import METHODS, choose_splits, copy_splits
+from vae.data.split import choose_splits, copy_splits
 from vae.runs.files import atomic_write, remove_stale
 
-
-class SmallFace(InputError):
-    """A face of fewer pixels than asked for."""
-
-    reason = "small face"
+Attributes = Callable[[Path], dict[str, Any]]
 
 
-class OutsidePhoto(InputError):
-    """Landmarks so far outside that nothing of the face is in the photo."""
-
-    reason = "outside the photo"
-
-
-def make_dataset(config: DictConfig) -> Path:
+def make_dataset(data: DictConfig) -> Path:
     """Align all photos of a data set, unless that has been done.
 
-    A run that is interrupted leaves the data set as it was before, or none; never part of one.
+    An interrupted run leaves the data set as it was before, or none; never part of one.
+
+    Where the default `raw_dir` holds no photos and the data set was made from another folder, `data.raw_dir` is set to
+    that one, so that `make train` does not need the `data.raw_dir` of `make data` again.
 
     Args:
-        config: the node `data` of the configuration, see `configs/data/default.yaml`.
+        data: the node `data` of the configuration, see `configs/data/default.yaml`.
 
     Returns:
-        The folder of the processed data set.
+        the folder of the processed data set.
 
     Raises:
         InputError: an option is out of its range, or there is no photo, or none that can be used, or a bad one where
             `on_bad` is "stop".
         EnvironmentProblem: the photos could not be fetched.
     """
-    _check(config)
-    raw_dir = Path(config.raw_dir).expanduser()
-    folder = Path(config.processed_dir).expanduser() / str(config.name)
-    settings = {key: config[key] for key in ("align", "fill", "min_eye_distance", "on_bad")}
-    if config.align == "detect":
-        settings["detector"] = detect.VERSION
-    attributes = config.get("attributes")
-    if attributes:
-        settings["attributes"] = OmegaConf.to_container(attributes, resolve=True)
-        if "file" in attributes:  # relative, so that a folder may move
-            settings["attributes"]["file"] = str(attributes["file"]).removeprefix(f"{config.raw_dir}/")
-    method = config.split.get("method", "hash")
-    split = {key: config.split[key] for key in ("val", "test", "seed")}
-    if method == "random":
-        split = {**split, "method": method, "random_state": config.split.random_state}
-    if config.split.get("group"):
-        split = {**split, "group": config.split.group}
-    if not config.source and not raw_dir.exists():
-        raise InputError(f"data.raw_dir={raw_dir}: no such folder; name the one that holds the photos")
+    check_options(data)
+    folder = Path(data.processed_dir).expanduser() / str(data.name)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"data.processed_dir={data.processed_dir} cannot be a folder: {error.strerror}") from None
+    raw_dir = _find_raw_dir(data, folder)
+    settings, split = face_settings(data), split_settings(data)
     with store.store_lock(folder):
         remove_stale(folder)
-        if config.source:
-            instantiate(config.source)(raw_dir)
+        if data.source:
+            instantiate(data.source)(raw_dir)
         photos = find_photos(raw_dir)
         if not photos:
             raise InputError(f"data.raw_dir={raw_dir}: no photos in it; name the folder that holds them")
-        tables = [Path(attributes["file"]).expanduser()] if attributes and "file" in attributes else []
-        own_attributes = bool(attributes) and not tables
-        beside = [landmark_file] * (config.align == "landmarks") + [attribute_file] * own_attributes
-        hashes = {"settings": _hash([settings]), "files": _hash(_files(raw_dir, photos, beside, tables))}
-        done = _done(folder, hashes)
-        if done:
+        table = Path(data.attributes.file).expanduser() if data.attributes and "file" in data.attributes else None
+        own_attributes = bool(data.attributes) and table is None
+        beside = [landmark_file] * (data.align != "center") + [attribute_file] * own_attributes
+        hashes = {
+            "settings": _hash([settings]),
+            "files": _hash(_files(raw_dir, photos, beside, [table] if table else [])),
+        }
+        done = _opened(folder)
+        if done and done.meta["hash"] == hashes:
             if done.meta["split"] != split:
                 _split_again(done, split)
             print(f"{folder}: {len(done)} faces, up to date")
         else:
-            result = partial(_result, raw_dir=raw_dir, settings=settings, attributes=instantiate(attributes))
-            _make(folder, raw_dir, photos, result, settings, split, hashes, config.workers)
-        if config.split.get("copy_to"):
-            out = Path(config.split.copy_to).expanduser()
+            if done:
+                print(f"{folder}: its photos or options have changed, so it is made again")
+            result = partial(
+                _result, raw_dir=raw_dir, settings=settings, attributes=instantiate(data.attributes) or _no_attributes
+            )
+            meta = {"raw_dir": str(raw_dir.absolute()), "settings": settings, "split": split, "hash": hashes}
+            _make(folder, raw_dir, photos, result, meta, data.workers)
+        if data.split.get("copy_to"):
+            out = Path(data.split.copy_to).expanduser()
             counts = copy_splits(store.FaceStore(folder), raw_dir, out)
-            print(f"{out}: " + ", ".join(f"{count} pictures in {name}/" for name, count in sorted(counts.items())))
+            print(f"{out}: " + ", ".join(f"{count} photos in {name}/" for name, count in sorted(counts.items())))
     return folder
 
 
-def align_photo(photo: Path, settings: dict) -> tuple[align.Aligned, np.ndarray | None]:
-    """Read and align one photo.
-
-    Returns:
-        Its face, and its landmarks, (n, 2) or None.
-
-    Raises:
-        InputError: it cannot be used; the class of the error has a `reason`.
-    """
-    if settings["align"] == "center":
-        picture, _ = align.read_photo(photo, shrink=None, upright=True)
-        return align.center_crop(picture), None
-    landmarks = detect.find_face(photo) if settings["align"] == "detect" else read_landmarks(landmark_file(photo))
-    distance = math.dist(landmarks[0], landmarks[1])
-    if distance < settings["min_eye_distance"]:
-        raise SmallFace(
-            f"{photo}: its eyes are {distance:.1f} pixels apart, data.min_eye_distance={settings['min_eye_distance']}"
-        )
+def _find_raw_dir(data: DictConfig, folder: Path) -> Path:
+    """Return the folder of the photos: `data.raw_dir`, or the one that the data set was made from."""
+    raw_dir = Path(data.raw_dir).expanduser()
     try:
-        matrix = align.face_matrix(landmarks)
-    except LandmarkError as error:
-        raise LandmarkError(f"{landmark_file(photo)}: {error}") from None
-    picture, reduced = align.read_photo(photo, shrink=1 / align.matrix_scale(matrix))
-    aligned = align.warp(picture, matrix, settings["fill"], reduced)
-    if aligned.outside >= 1:
-        raise OutsidePhoto(f"{photo}: nothing of the face is inside the photo")
-    return aligned, landmarks
+        exists = raw_dir.is_file() or (raw_dir.is_dir() and any(raw_dir.iterdir()))
+    except OSError as error:
+        raise InputError(f"data.raw_dir={data.raw_dir} cannot be read: {error.strerror}") from None
+    default = str(data.raw_dir) == f"data/raw/{data.name}"  # one that was typed stays
+    done = _opened(folder) if default and not exists else None
+    before = done and done.meta.get("raw_dir")
+    if before and Path(before) != raw_dir.absolute() and os.path.isdir(before):
+        print(f"{folder} was made from {before}: data.raw_dir is that folder")
+        data.raw_dir = before
+        return Path(before)
+    if not data.source and not raw_dir.exists():
+        raise InputError(f"data.raw_dir={raw_dir}: no such folder; name the one that holds the photos")
+    return raw_dir
+
+
+def _opened(folder: Path) -> store.FaceStore | None:
+    """Open a complete data set; return None where there is none."""
+    with suppress(InputError):
+        return store.FaceStore(folder)
+    return None
+
+
+def _no_attributes(photo: Path) -> dict[str, Any]:
+    return {}
 
 
 def _result(
-    photo: Path, raw_dir: Path, settings: dict, attributes: Callable[[Path], dict] | None = None
-) -> tuple[np.ndarray | None, dict]:
-    """The face of a photo and its row in index.csv, or None and its row in skipped.csv."""
+    photo: Path, raw_dir: Path, settings: dict[str, Any], attributes: Attributes
+) -> tuple[np.ndarray | None, dict[str, Any]]:
+    """Return the face of a photo and its row in index.csv, or None and its row in skipped.csv."""
     file = photo.relative_to(raw_dir).as_posix()
     try:
-        named = attributes(photo) if attributes else {}
-        (face, scale, outside), landmarks = align_photo(photo, settings)
+        named = attributes(photo)
+        face = extract_face(
+            photo,
+            settings["align"],
+            settings["fill"],
+            settings["min_eye_distance"],
+            settings.get("min_confidence", 0),
+        )
     except InputError as error:
         if settings["on_bad"] == "stop":
             raise
         return None, {
             "file": file,
-            "reason": error.reason,
+            "reason": getattr(error, "reason", "unreadable"),
             "detail": " ".join(str(error).split()),
         }
-    points = "" if landmarks is None else format_landmarks(landmarks)
+    pixels, scale, outside = face.aligned
     row = {
         "file": file,
-        "landmarks": points,
+        "landmarks": "" if face.landmarks is None else format_landmarks(face.landmarks),
         "scale": f"{scale:.6g}",
         "outside": f"{outside:.4f}",
         "split": "",
     }
-    return face, row | named | row  # an attribute of one of these names does not replace it
+    if face.confidence is not None:
+        row["confidence"] = f"{face.confidence:.3f}"
+    return pixels, row | named | row  # an attribute of one of these names does not replace it
 
 
 def _make(
@@ -164,9 +161,7 @@ def _make(
     raw_dir: Path,
     photos: list[Path],
     result: Callable[[Path], tuple[np.ndarray | None, dict]],
-    settings: dict,
-    split: dict,
-    hashes: dict,
+    meta: dict[str, Any],
     workers: int | None,
 ) -> None:
     index, skipped = [], []
@@ -180,29 +175,28 @@ def _make(
                     writer.append(face)
                     index.append(row)
         reasons = dict(sorted(Counter(row["reason"] for row in skipped).items()))
-        told = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        summary = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         if not index:
-            hint = "; without .cat files take data.align=detect or data.align=center" * (
-                list(reasons) == ["no landmarks"]
-            )
+            hint = "; without .cat files take data.align=detect or data.align=center"
             raise InputError(
-                f"data.raw_dir={raw_dir}: none of its {len(photos)} photos can be used ({told}); "
-                f"the first: {skipped[0]['detail']}{hint}"
+                f"data.raw_dir={raw_dir}: none of its {len(photos)} photos can be used ({summary}); "
+                f"the first: {skipped[0]['detail']}{hint * (list(reasons) == ['no landmarks'])}"
             )
-        index = _divide(index, split)
+        index = _divide(index, meta["split"])
         # From here on there is no data set, until the last line has made the new one complete.
         (folder / store.META).unlink(missing_ok=True)
         for resized in folder.glob("faces_*.npy"):
             resized.unlink()
-    store.write_contact_sheet(folder / store.SHEET, np.load(folder / store.FACES, mmap_mode="r"))
+    faces = np.load(folder / store.FACES, mmap_mode="r")
+    write_contact_sheet(folder / store.SHEET, faces)
+    write_doubt_sheet(folder / store.DOUBT_SHEET, faces, index)
     store.write_rows(folder / store.SKIPPED, ["file", "reason", "detail"], skipped)
     store.write_rows(folder / store.INDEX, _columns(index), index)
     counts = {"photos": len(photos), "faces": len(index), "skipped": reasons}
-    meta = {**counts, "settings": settings, "split": split, "hash": hashes}
-    store.write_meta(folder, meta, writer.crc)
+    store.write_meta(folder, counts | meta, writer.crc)
     print(
         f"{folder}: {len(index)} faces; {len(skipped)} photos skipped"
-        + (f" ({told}), see {store.SKIPPED}" * bool(told))
+        + (f" ({summary}), see {store.SKIPPED}" * bool(summary))
     )
 
 
@@ -227,23 +221,14 @@ def _divide(rows: list[dict], split: dict) -> list[dict]:
 
 
 def _columns(rows: list[dict]) -> list[str]:
-    """The columns of index.csv; attributes that only some of the pictures have come last."""
+    """Return the columns of index.csv; attributes that only some of the photos have come last."""
     return list(dict.fromkeys(key for row in rows for key in row))
-
-
-def _done(folder: Path, hashes: dict) -> store.FaceStore | None:
-    """The data set, if it is complete and was made of the same photos with the same settings."""
-    with suppress(InputError):
-        done = store.FaceStore(folder)
-        if done.meta["hash"] == hashes:
-            return done
-    return None
 
 
 def _files(
     raw_dir: Path, photos: list[Path], beside: list[Callable[[Path], Path]], tables: list[Path]
 ) -> Iterator[tuple]:
-    """Name, size and time of each photo, of the files beside it that the faces depend on, and of those for all."""
+    """Yield name, size and time of each photo, of the files beside it that the faces depend on, and of tables."""
     each = (file for photo in photos for file in (photo, *(name(photo) for name in beside)))
     for file in chain(each, tables):
         with suppress(OSError):
@@ -251,43 +236,10 @@ def _files(
             yield str(file).removeprefix(f"{raw_dir}{os.sep}"), status.st_size, status.st_mtime_ns
 
 
-def _hash(things: Iterable) -> str:
-    """Of their list as JSON, without having it in memory."""
+def _hash(items: Iterable) -> str:
+    """Return the digest of a JSON list without holding it in memory."""
     digest = blake2b(b"[", digest_size=16)
-    for number, thing in enumerate(things):
-        digest.update((", " * (number > 0) + json.dumps(thing)).encode())
+    for number, item in enumerate(items):
+        digest.update((", " * (number > 0) + json.dumps(item)).encode())
     digest.update(b"]")
     return digest.hexdigest()
-
-
-def _check(config: DictConfig) -> None:
-    """Raise InputError where an option is out of its range."""
-    choices = {
-        "align": ["landmarks", "center", "detect"],
-        "fill": list(align.FILLS),
-        "on_bad": ["skip", "stop"],
-    }
-    for key, names in choices.items():
-        if config[key] not in names:
-            raise InputError(f"data.{key} must be one of {', '.join(names)}, not {config[key]!r}")
-    if config.split.get("method", "hash") not in METHODS:
-        raise InputError(f"data.split.method must be one of {', '.join(METHODS)}, not {config.split.method!r}")
-    if config.split.get("group") and config.split.get("method", "hash") != "hash":
-        raise InputError("data.split.group needs data.split.method=hash")
-    if config.name in ("", "..") or Path(str(config.name)).name != str(config.name):
-        raise InputError(f"data.name={config.name} must be the name of a folder, not a path; see data.processed_dir")
-    workers = config.workers
-    if workers is not None and (not isinstance(workers, int) or workers < 1):
-        raise InputError(f"data.workers must be a whole number from 1, or null for all cores, not {workers!r}")
-    for key, value in {
-        "min_eye_distance": config.min_eye_distance,
-        **_shares(config),
-    }.items():
-        if not isinstance(value, int | float) or not 0 <= value < math.inf:
-            raise InputError(f"data.{key} must be a number from 0, not {value!r}")
-    if sum(_shares(config).values()) >= 1:
-        raise InputError("data.split.val and data.split.test together must leave something to train on: less than 1")
-
-
-def _shares(config: DictConfig) -> dict[str, object]:
-    return {f"split.{key}": config.split[key] for key in ("val", "test")}

@@ -1,11 +1,13 @@
-"""Where photos come from: a folder that holds them, or a download into it.
+"""Sources of photos: a folder that holds them, or a download into it.
 
 A source is a callable `source(raw_dir)` that makes sure that `raw_dir` holds photos.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -17,36 +19,48 @@ from vae.data.download import download, unpack
 from vae.runs.files import wait_for_lock
 
 UNREADABLE = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # Pillow names these formats, but cannot decode them alone
+HEIF_ENDINGS = {".heic", ".heif", ".hif"}  # photos of phones, which Pillow reads with the package pillow-heif
 KAGGLE = "kaggle:"
+SYSTEM_FOLDERS = ("/proc", "/sys", "/dev")  # whose files are no photos, and change while they are listed
 
 
 @cache
 def readable_formats() -> list[str]:
-    """The formats that Pillow decodes by itself; of the others, PostScript would start a program."""
+    """Return the formats that Pillow decodes by itself, HEIF included where pillow-heif is installed.
+
+    PostScript is not among them: it would start a program.
+    """
     Image.init()
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
     return [name for name in Image.OPEN if name not in UNREADABLE]
 
 
 def find_photos(raw_dir: Path | str) -> list[Path]:
-    """All photos below `raw_dir`, sorted by their POSIX path relative to it.
+    """Find all photos below `raw_dir`, sorted by their POSIX path relative to it.
 
-    A photo is a file with an ending that Pillow reads, in any case. Names that start with a dot and `__MACOSX` are
-    passed over. Links are followed; a folder that is reached twice, as in a loop of links, counts once.
+    A photo is a file with an ending that Pillow reads, or that of a HEIF file, in any case. Names that start with a dot
+    and `__MACOSX` are passed over. Links are followed; a folder that is reached twice, as in a loop of links, counts
+    once. Files and folders that vanish meanwhile are left out.
 
     Returns:
-        The paths, each starting with `raw_dir`; none where there is no such folder.
+        the paths, each starting with `raw_dir`; none where there is no such folder.
 
     Raises:
-        InputError: `raw_dir` is a file.
+        InputError: `raw_dir` is a file, or a folder of the system.
         OSError: a folder cannot be read.
     """
     raw_dir = Path(raw_dir)
-    if raw_dir.is_file():
+    if os.path.isfile(raw_dir):  # Path.is_file raises where the name is too long
         raise InputError(f"{raw_dir} is a file: give the folder that holds the photos")
-    if not raw_dir.is_dir():
+    if not os.path.isdir(raw_dir):
         return []
+    if Path(os.path.realpath(raw_dir)).parts[:2] in {Path(folder).parts for folder in SYSTEM_FOLDERS}:
+        raise InputError(f"{raw_dir} belongs to the operating system: give the folder that holds the photos")
     formats = readable_formats()
-    endings = {ending for ending, name in Image.registered_extensions().items() if name in formats}
+    endings = {ending for ending, name in Image.registered_extensions().items() if name in formats} | HEIF_ENDINGS
     photos: list[Path] = []
     seen = set()
     for folder, folders, files in os.walk(raw_dir, followlinks=True, onerror=_stop):
@@ -62,7 +76,9 @@ def find_photos(raw_dir: Path | str) -> list[Path]:
 
 
 def _stop(error: OSError) -> None:
-    raise error
+    """Raise the error of listing a folder, unless the folder has vanished."""
+    if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ESRCH):
+        raise error
 
 
 def download_cats(raw_dir: Path | str, urls: Sequence[str | Sequence[str]], **patience: float) -> None:
@@ -104,7 +120,7 @@ def download_photos(
     with wait_for_lock(raw_dir / ".download.lock", f"{raw_dir}: waiting for another process that fetches it"):
         if find_photos(raw_dir):  # another process was faster
             return
-        if photos.exists() and any(photos.iterdir()):
+        if os.path.lexists(photos) and not (photos.is_dir() and not any(photos.iterdir())):
             raise InputError(f"{photos} exists but holds no photos: remove it")
         places = [[place] if isinstance(place, str) else list(place) for place in urls]
         places.sort(key=lambda place: not all((raw_dir / _name(url)).is_file() for url in place))
@@ -131,7 +147,7 @@ def download_photos(
 
 
 def _name(url: str) -> str:
-    """The name of the file that a URL points to."""
+    """Return the name of the file that a URL points to."""
     name = PurePosixPath(unquote(urlsplit(url).path)).name
     if not name:
         raise InputError(f"{url!r} does not end in the name of a file")
@@ -139,7 +155,7 @@ def _name(url: str) -> str:
 
 
 def _fetch(url: str, raw_dir: Path, work: Path, staging: Path, **patience: float) -> None:
-    """Put the photos of one URL into a folder of `staging`, from the archive in `raw_dir` or else through `work`."""
+    """Unpack the photos of one URL into a folder of `staging`, from an archive in `raw_dir` or a download."""
     if url.startswith(KAGGLE):
         return _kaggle(url, staging)
     archive = raw_dir / _name(url)
@@ -150,12 +166,12 @@ def _fetch(url: str, raw_dir: Path, work: Path, staging: Path, **patience: float
     try:
         unpack(archive, staging / archive.stem)
     except EnvironmentProblem as problem:
-        archive.unlink()  # to be fetched anew next time
+        archive.unlink()  # so that the next call fetches it again
         raise EnvironmentProblem(f"{url}: {problem}") from problem
 
 
 def _kaggle(url: str, folder: Path) -> None:
-    """Copy a data set of Kaggle into `folder`; files that it holds under two paths (x/CAT_00/, CAT_00/) come once."""
+    """Copy a data set of Kaggle into `folder`, files under two paths (x/CAT_00/, CAT_00/) only once."""
     try:
         import kagglehub
     except ImportError:

@@ -6,7 +6,8 @@
 | `index.csv` | one row a face, in the same order: file (relative to `raw_dir`), landmarks, scale, outside, split |
 | `skipped.csv` | the photos that could not be used: file, reason, detail |
 | `contact_sheet.png` | up to 64 of the faces, to look at |
-| `meta.yaml` | settings, counts, version, hashes of settings and photos, checksums; written last, so never of a part |
+| `doubtful_faces.png` | with `align=detect`, the 64 faces with the least confidence, most doubtful first |
+| `meta.yaml` | settings, counts, version, `raw_dir`, fingerprint, hashes, checksums; written last |
 | `faces_<S>.npy` | (N, S, S, 3) uint8, made when first asked for; `faces_<S>_mirrored.npy` likewise |
 
 A checksum is the BLAKE2b digest of 16 bytes of a file (`b2sum -l 128`), but that of `faces.npy` is the CRC-32 of its
@@ -17,7 +18,6 @@ compared with theirs whenever a data set is opened, the others by `make check`.
 import csv
 import io
 import json
-import math
 import os
 import zlib
 from collections import deque
@@ -39,13 +39,8 @@ from vae.runs.files import atomic_write, checksum, wait_for_lock
 from vae.runs.safe_parsing import parse_yaml
 
 FORMAT = 2  # of the files: another number, and data sets are made again
-FACES, INDEX, SKIPPED, SHEET, META = (
-    "faces.npy",
-    "index.csv",
-    "skipped.csv",
-    "contact_sheet.png",
-    "meta.yaml",
-)
+FACES, INDEX, SKIPPED, SHEET, META = "faces.npy", "index.csv", "skipped.csv", "contact_sheet.png", "meta.yaml"
+DOUBT_SHEET = "doubtful_faces.png"
 
 
 class FaceStore:
@@ -53,9 +48,10 @@ class FaceStore:
 
     Args:
         folder: the data set.
+        command: the command that makes it, for the message where it is missing or damaged.
 
     Attributes:
-        meta: what `meta.yaml` holds.
+        meta: the content of `meta.yaml`.
         index: the rows of `index.csv`, column → text.
         faces: (N, 360, 360, 3) uint8, memory-mapped, read only.
 
@@ -63,28 +59,28 @@ class FaceStore:
         InputError: there is no data set, or only part of one, or it is damaged or of another version.
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, command: str | None = None) -> None:
         self.folder = Path(folder)
-        again = f"run `make data data.name={self.folder.name}` with the options of this data set"
-        if not (self.folder / META).is_file():
+        default = f"`make data data.name={self.folder.name}` with the options of this data set"
+        again = f"run `{command}`" if command else f"run {default}"
+        if not os.path.isfile(self.folder / META):  # Path.is_file raises where the name is too long
             raise InputError(f"{self.folder} holds no complete data set: {again}")
         try:
             self._meta = (self.folder / META).read_bytes()
             self.meta = parse_yaml(self._meta.decode())
             index = (self.folder / INDEX).read_bytes()
-            text = io.StringIO(index.decode(errors="surrogateescape"), newline="")
-            self.index = list(csv.DictReader(text, strict=True))
+            self.index = _rows(index)
             self.faces = np.load(self.folder / FACES, mmap_mode="r")
             problem = self._problem(index)
             if not self._is_current():
-                problem = "another process is making it anew"
+                problem = "another process is making it again"
         except Exception as error:
             problem = " ".join(str(error).split()) or type(error).__name__
         if problem:
             raise InputError(f"{self.folder} is damaged ({problem}): remove it and {again}")
 
     def _problem(self, index: bytes) -> str:
-        """What the files say against each other; "" when they agree."""
+        """Return the first inconsistency between the files, or an empty string."""
         if self.meta.get("format") != FORMAT:
             return "it was made by another version"
         if self.meta["checksums"][META] != _own_checksum(self.meta):
@@ -103,6 +99,11 @@ class FaceStore:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of its faces and of their split, see `fingerprint`."""
+        return fingerprint(self.meta["settings"], self.index)
 
     @property
     def split(self) -> np.ndarray:
@@ -231,6 +232,12 @@ def choose_split(file: str, val: float, test: float, seed: int) -> str:
     return "test" if place < test else "val" if place < test + val else "train"
 
 
+def _rows(content: bytes) -> list[dict[str, str]]:
+    """Parse a CSV file, column → text."""
+    text = io.StringIO(content.decode(errors="surrogateescape"), newline="")
+    return list(csv.DictReader(text, strict=True))
+
+
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, object]]) -> None:
     """A CSV file (RFC 4180), whole; names of files that are not UTF-8 come back as they are."""
     with (
@@ -243,7 +250,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, obje
 
 
 def write_meta(folder: Path, meta: dict, crc: int) -> None:
-    """Make a data set complete; the last of its files.
+    """Write `meta.yaml`, the last file, which makes a data set complete.
 
     Args:
         folder: of the data set, its other files in place.
@@ -252,10 +259,33 @@ def write_meta(folder: Path, meta: dict, crc: int) -> None:
     """
     checksums = {name: checksum((folder / name).read_bytes()) for name in (INDEX, SKIPPED, SHEET)}
     about = {"name": folder.name, "version": _version(), "format": FORMAT}
-    meta = about | meta | {"checksums": {FACES: crc, **checksums}}
+    found = fingerprint(meta["settings"], _rows((folder / INDEX).read_bytes()))
+    meta = about | meta | {"fingerprint": found, "checksums": {FACES: crc, **checksums}}
     meta["checksums"][META] = _own_checksum(meta)
     with atomic_write(folder / META) as temporary:
         OmegaConf.save(OmegaConf.create(meta), temporary)
+
+
+def fingerprint(settings: dict, rows: Iterable[dict[str, str]]) -> str:
+    """Return a digest that tells data sets apart, the same on every machine that makes a data set of the same photos.
+
+    It covers alignment and fill, and of each face the file name, the split and either its marked landmarks or, where
+    the whole photo is the face, the scale. Pixels and detected landmarks may differ in the last digit between
+    processors, so they are not covered.
+
+    Args:
+        settings: the `settings` of `meta.yaml`.
+        rows: the rows of `index.csv`.
+
+    Returns:
+        16 bytes in hexadecimal.
+    """
+    align = settings.get("align")
+    exact = {"landmarks": "landmarks", "center": "scale"}.get(align, "")
+    digest = blake2b(json.dumps([align, settings.get("fill")]).encode(), digest_size=16)
+    for row in rows:
+        digest.update(json.dumps([row["file"], row["split"], row.get(exact, "")]).encode())
+    return digest.hexdigest()
 
 
 def _own_checksum(meta: dict) -> str:
@@ -269,18 +299,6 @@ def _version() -> str:
         return version("vae-cats")
     except PackageNotFoundError:  # used from its folder without being installed
         return "unknown"
-
-
-def write_contact_sheet(path: Path, faces: np.ndarray, size: int = 90) -> None:
-    """Up to 64 of the faces (N, H, W, 3) uint8, evenly spread, `size` pixels each, as one picture."""
-    chosen = np.unique(np.linspace(0, len(faces) - 1, min(64, len(faces))).round().astype(int))
-    columns = math.ceil(math.sqrt(len(chosen)))
-    sheet = np.full((math.ceil(len(chosen) / columns), columns, size, size, 3), 255, np.uint8)
-    for place, row in enumerate(chosen):
-        sheet[divmod(place, columns)] = cv2.resize(faces[row], (size, size), interpolation=cv2.INTER_AREA)
-    picture = sheet.swapaxes(1, 2).reshape(sheet.shape[0] * size, columns * size, 3)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
 
 
 def in_order(function: Callable, items: Iterable, workers: int | None = None) -> Iterator:
