@@ -47,7 +47,7 @@ def iterate_images(
         InputError: there is no photo, or none that can be read.
     """
     folder = Path(folder).expanduser()
-    photos = [folder] if folder.is_file() else find_photos(folder)
+    photos = [folder] if os.path.isfile(folder) else find_photos(folder)
     if not photos:
         raise InputError(f"images={folder}: no images in it")
     size, counts, problem = data["image_size"], Counter(), None
