@@ -151,13 +151,15 @@ def named_directions(config: DictConfig, latents, options: DictConfig):
 def shareable(config: DictConfig) -> DictConfig:
     """Return the configuration of a model without what belongs to the machine it was trained on.
 
-    Of the node `data` remains what a model needs to read images, with the folders where `make data` puts them.
+    Of the node `data` remain the options that a model needs to read images and those that make its data set again, with
+    the folders where `make data` puts them.
     """
+    from vae.data.provenance import portable_options
     from vae.models.serialization import DATA_TYPES
 
     config = OmegaConf.create(OmegaConf.to_container(config))
     data = {name: config.data[name] for name in DATA_TYPES}
-    config.data = data | {"raw_dir": f"data/raw/{Path(data['name']).name}", "processed_dir": "data/processed"}
+    config.data = data | portable_options(config.data)
     return config
 
 

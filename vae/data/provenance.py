@@ -15,9 +15,9 @@ from vae.data.store import FaceStore
 # The options of `make data` that decide what a data set holds, and where its photos and its files are.
 REMAKING = (
     *("name", "raw_dir", "processed_dir", "source", "align", "fill", "min_eye_distance", "min_confidence"),
-    *("attributes", "split"),
+    *("attributes", "split", "repo", "revision", "hub_split", "column", "landmarks", "limit"),
 )
-PRESETS = ("folder", "drawn", "cats", "cartoon", "indexed")  # files of configs/data, preferred in this order
+PRESETS = ("folder", "drawn", "cats", "cartoon", "indexed", "hub")  # files of configs/data, preferred in this order
 IRRELEVANT = {"split.copy_to"}
 
 
@@ -71,16 +71,22 @@ def make_command(data: Mapping[str, Any], processed_dir: Path | str | None = Non
     node = {key: value for key, value in _plain(data).items() if key in REMAKING}
     if processed_dir is not None:
         node["processed_dir"] = str(processed_dir)
-    options = {preset: _differences(node, preset) for preset in PRESETS}
-    preset = min((name for name in PRESETS if options[name] is not None), key=lambda name: len(options[name]))
+    options = {preset: typed for preset in PRESETS if (typed := _differences(node, preset)) is not None}
+    if not options:  # a source of the person's own
+        return shlex.join(["make", "data", f"data.name={node['name']}"]) + " with the options of this data set"
+    preset = min(options, key=lambda name: len(options[name]))
     words = [f"data.{key}={'null' if value is None else value}" for key, value in options[preset].items()]
     return shlex.join(["make", "data", f"data={preset}", *words])
 
 
 def _differences(node: dict[str, Any], preset: str) -> dict[str, Any] | None:
     """Return the options in which a data set differs from a preset; None where options cannot make up for it."""
-    base = read_preset(preset, str(node.get("name", preset)))
-    options = {"name": node["name"]} if node.get("name", preset) != preset else {}
+    base = OmegaConf.to_container(_inherited(preset))
+    options = {key: node.get(key) for key in ("name", "repo") if key in base and base.get(key) != node.get(key)}
+    if None in options.values() or (base.get("source") or {}).keys() != (node.get("source") or {}).keys():
+        return None
+    root = OmegaConf.create({"data": base | options})
+    base = OmegaConf.to_container(root.data, resolve=True)
     for key, value in node.items():
         if isinstance(value, dict):
             given = dict(_leaves(base.get(key) or {}, key))
@@ -95,14 +101,8 @@ def _differences(node: dict[str, Any], preset: str) -> dict[str, Any] | None:
     return options
 
 
-def read_preset(preset: str, name: str) -> dict[str, Any]:
-    """Return the options of a file of `configs/data/` with those it inherits, resolved for a data set of this name."""
-    root = OmegaConf.create({"data": _inherited(preset)})
-    root.data.name = name
-    return OmegaConf.to_container(root.data, resolve=True)
-
-
 def _inherited(preset: str) -> DictConfig:
+    """Return the options of a file of `configs/data/` with those it inherits, unresolved."""
     node = OmegaConf.load(CONFIGS / "data" / f"{preset}.yaml")
     parents = [_inherited(parent) for parent in node.pop("defaults", []) if parent != "_self_"]
     return OmegaConf.merge(*parents, node)
