@@ -51,11 +51,11 @@ def make_dataset(data: DictConfig) -> Path:
     """
     check_options(data)
     folder = Path(data.processed_dir).expanduser() / str(data.name)
+    raw_dir = _find_raw_dir(data, folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"data.processed_dir={data.processed_dir} cannot be a folder: {error.strerror}") from None
-    raw_dir = _find_raw_dir(data, folder)
     settings, split = face_settings(data), split_settings(data)
     with store.store_lock(folder):
         remove_stale(folder)
