@@ -73,7 +73,7 @@ def main(steps: int, batch: int, size: int, count: int) -> None:
     data = Faces(faces, faces, np.arange(count))
     small = [f"data.image_size={size}", "model.channels=[32,64,128]", "model.latent_dim=8", "data.name=growth"]
     bare = Bare(small)
-    batches = iter(Batches(Shuffle(count, 0.5, 0), batch, partial=False))
+    batches = iter(Batches(Shuffle(count, 0.5, 0), batch, keep_last=False))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = []
     for _ in range(steps):

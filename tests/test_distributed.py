@@ -21,8 +21,8 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.parametrize(("size", "batch_size"), [(60, 16), (61, 16), (7, 16), (64, 16)])
 @pytest.mark.parametrize("world", [2, 3])
 def test_each_face_is_seen_once_an_epoch(size, batch_size, world):
-    whole = list(Batches(range(size), batch_size, partial=True))
-    shares = [list(Batches(range(size), batch_size, partial=True, rank=rank, world=world)) for rank in range(world)]
+    whole = list(Batches(range(size), batch_size, keep_last=True))
+    shares = [list(Batches(range(size), batch_size, keep_last=True, rank=rank, world=world)) for rank in range(world)]
     assert sorted(sum(whole, [])) == sorted(sum(sum(shares, []), [])) == list(range(size))
     assert len({len(share) for share in shares}) == 1 and all(batch for share in shares for batch in share)
     for number, batch in enumerate(whole):
@@ -32,8 +32,8 @@ def test_each_face_is_seen_once_an_epoch(size, batch_size, world):
 def test_training_batches_are_full_and_the_same_for_any_number_of_processes():
     order = Shuffle(70, flip=0.5, seed=3)
     order.set_epoch(2)
-    whole = list(Batches(order, 16, partial=False))
-    shares = [list(Batches(order, 16, partial=False, rank=rank, world=2)) for rank in range(2)]
+    whole = list(Batches(order, 16, keep_last=False))
+    shares = [list(Batches(order, 16, keep_last=False, rank=rank, world=2)) for rank in range(2)]
     assert len(whole) == 4 and all(len(batch) == 16 for batch in whole)
     assert [a + b for a, b in zip(*shares, strict=True)] == whole
     faces = [index % 70 for batch in whole for index in batch]
@@ -41,13 +41,13 @@ def test_training_batches_are_full_and_the_same_for_any_number_of_processes():
 
 
 def test_an_epoch_goes_on_in_its_middle():
-    batches = Batches(Shuffle(70, flip=0.5, seed=3), 16, partial=False)
+    batches = Batches(Shuffle(70, flip=0.5, seed=3), 16, keep_last=False)
     whole, place = [], {}
     for number, batch in enumerate(batches):
         whole.append(batch)
         if number == 1:
             place = dict(batches.place)
-    again = Batches(Shuffle(70, flip=0.5, seed=3), 16, partial=False, going_on=place)
+    again = Batches(Shuffle(70, flip=0.5, seed=3), 16, keep_last=False, resume_from=place)
     assert list(again) == whole[2:] and list(again) == whole
 
 

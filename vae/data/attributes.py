@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-MOST = 64  # columns that are read
+MAX_COLUMNS = 64  # of an index that are read
 
 
 def of_pictures(faces: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
@@ -34,7 +34,7 @@ def of_pictures(faces: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
 def of_index(rows: Sequence[dict[str, str]]) -> dict[str, np.ndarray]:
     """The columns of an index that hold numbers alone, and not always the same one: column → `(N,)`."""
     found = {}
-    for name in list(rows[0])[:MOST] if rows else ():
+    for name in list(rows[0])[:MAX_COLUMNS] if rows else ():
         try:
             values = np.array([float(row[name]) for row in rows])
         except (KeyError, TypeError, ValueError):

@@ -81,43 +81,43 @@ class Batches(Sampler[list[int]]):
     Args:
         sampler: the order, of N faces.
         batch_size: faces in a batch, over all processes.
-        partial: batches of nearly equal size hold all faces, as evaluation needs it; else every batch is full, and
-            what is left over waits for another epoch.
+        keep_last: batches of nearly equal size hold all faces, as evaluation needs; else every batch is full, and the
+            remainder is left out of this epoch.
         rank: this process.
         world: number of processes.
-        going_on: a `place` in the middle of an epoch to start from.
+        resume_from: a `place` in the middle of an epoch to start from.
 
     Attributes:
-        place: the epoch and how many of its batches have been given.
+        place: the epoch and the number of its batches given so far.
     """
 
     def __init__(
         self,
         sampler: Sized,
         batch_size: int,
-        partial: bool,
+        keep_last: bool,
         rank: int = 0,
         world: int = 1,
-        going_on: dict[str, int] | None = None,
+        resume_from: dict[str, int] | None = None,
     ) -> None:
         self.sampler = sampler
         self.batch_size = batch_size
-        self.partial = partial
+        self.keep_last = keep_last
         self.rank = rank
         self.world = world
         self.place = {"epoch": 0, "given": 0}
-        self.going_on = going_on or {}
+        self.resume_from = resume_from or {}
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.sampler), self.batch_size)
-        return max(1, whole + (self.partial and rest > 0))
+        full, rest = divmod(len(self.sampler), self.batch_size)
+        return max(1, full + (self.keep_last and rest > 0))
 
     def __iter__(self) -> Iterator[list[int]]:
         epoch = getattr(self.sampler, "epoch", 0)
-        start = self.going_on.get("given", 0) if self.going_on.get("epoch") == epoch else 0
-        self.going_on = {}
+        start = self.resume_from.get("given", 0) if self.resume_from.get("epoch") == epoch else 0
+        self.resume_from = {}
         order = np.fromiter(self.sampler, int)
-        if not self.partial:
+        if not self.keep_last:
             order = order[: len(self) * self.batch_size]
         for number, batch in enumerate(np.array_split(order, len(self))[start:], start=start + 1):
             self.place = {"epoch": epoch, "given": number}
@@ -132,10 +132,10 @@ class FaceDataModule(pl.LightningDataModule):
 
     Args:
         folder: a processed data set, see `vae.data.store`.
-        image_size: side S of the pictures, in pixels, at most 360.
-        batch_size: pictures in a batch, over all processes.
-        flip: probability that a training picture is mirrored.
-        augment: what else happens to training pictures, on the device; see `vae.data.augment`.
+        image_size: side S of the images, in pixels, at most 360.
+        batch_size: images in a batch, over all processes.
+        flip: probability that a training image is mirrored.
+        augment: random changes of training images on the device, see `vae.data.augment`.
         seed: of order and augmentation.
         prepare: makes `folder` when it is missing or out of date; called by one process only.
         labels: columns of `index.csv` that each batch brings along as `y`, see `vae.data.labels`.
@@ -179,10 +179,10 @@ class FaceDataModule(pl.LightningDataModule):
         self.mirrored_labels = list(mirrored_labels)
         self.encoding: LabelEncoding | None = None
         self.fingerprint = ""
-        self.going_on: dict[str, int] | None = None
+        self.resume_from: dict[str, int] | None = None
 
     def prepare_data(self) -> None:
-        """Make the data set, and its pictures of `image_size`, if they are not there."""
+        """Make the data set and its images of `image_size` where they are missing."""
         if self.prepare:
             self.prepare()
             self.prepare = None  # Lightning asks again before the test
@@ -203,7 +203,7 @@ class FaceDataModule(pl.LightningDataModule):
             if len(rows) == 0:
                 raise InputError(
                     f"{self.folder} has {len(store.split)} faces, none of them in the {split} split: "
-                    "take more pictures or other shares, data.split.val and data.split.test"
+                    "take more photos or other shares, data.split.val and data.split.test"
                 )
             index = [store.index[row] for row in rows] if self.labels else []
             if index and split == "train":
@@ -219,22 +219,22 @@ class FaceDataModule(pl.LightningDataModule):
         faces = self.splits["train"]
         overfit = self.trainer is not None and self.trainer.overfit_batches  # the same batches again and again
         order = range(len(faces)) if overfit else Shuffle(len(faces), self.flip, self.seed)
-        loader = self._loader(faces, order, partial=False, going_on=self.going_on)
-        self.order, self.going_on = loader.batch_sampler, None
+        loader = self._loader(faces, order, keep_last=False, resume_from=self.resume_from)
+        self.order, self.resume_from = loader.batch_sampler, None
         return loader
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(self.splits["val"], range(len(self.splits["val"])), partial=True)
+        return self._loader(self.splits["val"], range(len(self.splits["val"])), keep_last=True)
 
     def test_dataloader(self) -> DataLoader:
-        return self._loader(self.splits["test"], range(len(self.splits["test"])), partial=True)
+        return self._loader(self.splits["test"], range(len(self.splits["test"])), keep_last=True)
 
     def state_dict(self) -> dict[str, int]:
-        """The place in the epoch that is under way."""
+        """Return the place in the current epoch."""
         return dict(self.order.place)
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self.going_on = state
+        self.resume_from = state
 
     def _loader(self, faces: Faces, order: Sized, **options) -> DataLoader:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -275,12 +275,12 @@ class FaceDataModule(pl.LightningDataModule):
 
 
 def to_images(batch: Tensor) -> Tensor:
-    """uint8 `(B, H, W, 3)` → float32 `(B, 3, H, W)` in [-1, 1], its memory still channels last."""
+    """Convert uint8 `(B, H, W, 3)` to float32 `(B, 3, H, W)` in [-1, 1], channels last in memory."""
     return batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def _release(faces: np.ndarray) -> None:
-    """Give the pages of a memory map back, else all of it would count as memory of this process in the end."""
+    """Release the mapped pages to keep resident memory flat."""
     if isinstance(faces, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
         faces._mmap.madvise(mmap.MADV_DONTNEED)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vae.cli.errors import InputError
 from vae.data.datamodule import FaceDataModule, to_images
-from vae.data.provenance import make_command, require_same_data
+from vae.data.provenance import make_command, require_training_data
 from vae.data.store import FaceStore
 
 
@@ -26,7 +26,7 @@ def load_datamodule(data: Mapping[str, Any], processed_dir: Path | str | None = 
             the right one.
     """
     folder = Path(processed_dir or data["processed_dir"]).expanduser() / str(data["name"])
-    require_same_data(FaceStore(folder, make_command(data, processed_dir)), data)
+    require_training_data(FaceStore(folder, make_command(data, processed_dir)), data)
     datamodule = FaceDataModule(
         folder,
         data["image_size"],

@@ -21,7 +21,7 @@ PRESETS = ("folder", "drawn", "cats", "cartoon", "indexed", "hub")  # files of c
 IRRELEVANT = {"split.copy_to"}
 
 
-def require_same_data(store: FaceStore, data: Mapping[str, Any]) -> None:
+def require_training_data(store: FaceStore, data: Mapping[str, Any]) -> None:
     """Raise unless a data set is the one that a model was trained on.
 
     A model trained before version 0.2 has no fingerprint of its data: alignment, fill and split are compared then.
@@ -85,8 +85,10 @@ def _differences(node: dict[str, Any], preset: str) -> dict[str, Any] | None:
     options = {key: node.get(key) for key in ("name", "repo") if key in base and base.get(key) != node.get(key)}
     if None in options.values() or (base.get("source") or {}).keys() != (node.get("source") or {}).keys():
         return None
-    root = OmegaConf.create({"data": base | options})
-    base = OmegaConf.to_container(root.data, resolve=True)
+    base = _resolved(base | options)
+    if "raw_dir" in node and node["raw_dir"] != base["raw_dir"]:  # other options refer to it
+        options["raw_dir"] = node["raw_dir"]
+        base = _resolved(OmegaConf.to_container(_inherited(preset)) | options)
     for key, value in node.items():
         if isinstance(value, dict):
             given = dict(_leaves(base.get(key) or {}, key))
@@ -106,6 +108,10 @@ def _inherited(preset: str) -> DictConfig:
     node = OmegaConf.load(CONFIGS / "data" / f"{preset}.yaml")
     parents = [_inherited(parent) for parent in node.pop("defaults", []) if parent != "_self_"]
     return OmegaConf.merge(*parents, node)
+
+
+def _resolved(data: dict[str, Any]) -> dict[str, Any]:
+    return OmegaConf.to_container(OmegaConf.create({"data": data}), resolve=True)["data"]
 
 
 def _leaves(node: Any, place: str) -> Iterator[tuple[str, Any]]:
