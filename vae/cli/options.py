@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -80,6 +80,10 @@ def options(config_name: str, chosen: Mapping[str, list[str]]) -> dict[str, Opti
         for key, option in file_options(name).items():  # a new default; the comment of the option itself stays
             known = found.get(key, option)
             found[key] = Option(option.default, known.domain or option.domain, known.comment)
+    for name, option in found.items():  # `${data.image_size}` has the domain of that option
+        if option.domain is None and (match := re.fullmatch(r"\$\{([\w.]+)\}", str(option.default))):
+            followed = found.get(match[1])
+            found[name] = replace(option, domain=followed.domain if followed else None)
     return found
 
 
