@@ -35,7 +35,7 @@ def test_hash_is_the_default():
 
 
 def test_too_few_pictures_are_told():
-    with pytest.raises(InputError, match="1 pictures are too few"):
+    with pytest.raises(InputError, match="1 photos are too few"):
         choose_splits(["a.jpg"], val=0, test=0.2, method="random")
 
 

@@ -1,4 +1,4 @@
-"""What is known of the pictures of a data set, from one table: a CSV file with a row a picture."""
+"""Attributes of photos from one table: a CSV file with a row for each."""
 
 import csv
 from collections.abc import Callable
@@ -8,20 +8,20 @@ from vae.cli.errors import InputError
 
 
 class NotInTable(InputError):
-    """A picture without a row."""
+    """A photo without a row."""
 
     reason = "not in the table"
 
 
 def read_table(file: Path | str, key: str = "file") -> Callable[[Path], dict[str, str]]:
-    """The attributes of every picture of a table, for `data.attributes`.
+    """Read the attributes of all photos from a table, for `data.attributes`.
 
     Args:
         file: the table, with a line of names first.
-        key: the column that names the picture, with its ending or without.
+        key: the column that names the photo, with its ending or without.
 
     Returns:
-        path of a picture → its row without `key`; raises `NotInTable` where there is none.
+        path of a photo → its row without `key`; raises `NotInTable` where there is none.
 
     Raises:
         InputError: the table cannot be read, or lacks the column.
@@ -31,7 +31,7 @@ def read_table(file: Path | str, key: str = "file") -> Callable[[Path], dict[str
         with open(file, newline="", encoding="utf-8") as lines:
             reader = csv.DictReader(lines, strict=True)
             if key not in (reader.fieldnames or ()):
-                raise InputError(f"{file} has no column {key!r}: name that of the pictures, data.attributes.key")
+                raise InputError(f"{file} has no column {key!r}: name the one with the file names, data.attributes.key")
             rows = {row.pop(key): {name: value or "" for name, value in row.items() if name} for row in reader}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"data.attributes: {file} cannot be read as a csv file ({error})") from None

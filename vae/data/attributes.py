@@ -1,4 +1,4 @@
-"""What a data set tells of each of its faces, as numbers: measures of the pictures, and columns of its index."""
+"""Numeric attributes of faces: simple statistics of the images, and numeric columns of the index."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ MAX_COLUMNS = 64  # of an index that are read
 
 
 def of_pictures(faces: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
-    """Measures of N faces `(S, S, 3)` uint8, `(N,)` each, in grey levels from 0 to 1.
+    """Compute statistics of N faces `(S, S, 3)` uint8, `(N,)` each, in grey levels from 0 to 1.
 
     | name | measures |
     |---|---|
@@ -32,7 +32,7 @@ def of_pictures(faces: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def of_index(rows: Sequence[dict[str, str]]) -> dict[str, np.ndarray]:
-    """The columns of an index that hold numbers alone, and not always the same one: column → `(N,)`."""
+    """Return the columns of an index that hold finite numbers alone and vary, column → `(N,)`."""
     found = {}
     for name in list(rows[0])[:MAX_COLUMNS] if rows else ():
         try:

@@ -1,4 +1,4 @@
-"""Google's Cartoon Set (Royer et al. 2017): pictures `csX.png`, each with its attributes in `csX.csv`.
+"""Google's Cartoon Set (Royer et al. 2017): images `csX.png`, each with its attributes in `csX.csv`.
 
 The 10k release is one folder, the 100k release ten, `0` to `9`. A line of a `.csv` file is the name of an attribute,
 the number of its variant, and how many variants there are: `"eye_color", 2, 5`.
@@ -13,24 +13,24 @@ from vae.data.sources import download_photos
 
 
 class NoCartoon(InputError):
-    """A picture that is not of the Cartoon Set, in a folder of it."""
+    """An image in a folder of the Cartoon Set that does not belong to it."""
 
     reason = "not of the Cartoon Set"
 
 
 class AttributeFileError(InputError):
-    """A `.csv` file that is missing, or holds something else than attributes."""
+    """A `.csv` file that is missing or does not hold attributes."""
 
     reason = "bad attributes"
 
 
 def attribute_file(photo: Path) -> Path:
-    """The attributes of a picture: `cs1.png` → `cs1.csv`."""
+    """Return the path of the attributes of an image: `cs1.png` → `cs1.csv`."""
     return photo.with_suffix(".csv")
 
 
 def read_attributes(photo: Path) -> dict[str, int]:
-    """The attributes of a picture: name → number of the variant, from 0.
+    """Read the attributes of an image: name → number of the variant, from 0.
 
     Raises:
         NoCartoon: the picture is not named like those of the Cartoon Set.

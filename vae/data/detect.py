@@ -58,7 +58,7 @@ class Box(NamedTuple):
 
 
 def detect(photo: np.ndarray) -> Box | None:
-    """The best face in a photo (H, W, 3) uint8, RGB, that stands upright; None where there is none."""
+    """Find the best face in an upright photo (H, W, 3) uint8, RGB; return None where there is none."""
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
     shrink = max(1.0, max(grey.shape) / SEARCHED)
     if shrink > 1:
@@ -79,7 +79,7 @@ def detect(photo: np.ndarray) -> Box | None:
 
 
 def place(box: Box, places: np.ndarray = PLACES) -> np.ndarray:
-    """Points of the upright box, (n, 2) in its units, as points of the photo, (n, 2) in pixels."""
+    """Map points of the upright box, (n, 2) in its units, to points of the photo, (n, 2) in pixels."""
     turn = np.deg2rad(box.angle)
     cos, sin = np.cos(turn), np.sin(turn)
     return (box.x, box.y) + box.side * places @ np.array([(cos, sin), (-sin, cos)])
@@ -106,7 +106,7 @@ def find_face(path: Path | str) -> tuple[np.ndarray, float]:
 
 
 def stored(points: np.ndarray, orientation: int, width: int, height: int) -> np.ndarray:
-    """Eyes and mouth of an upright photo, (3, 2) in pixels, where they are in the stored picture.
+    """Map eyes and mouth of an upright photo, (3, 2) in pixels, to the stored image.
 
     Args:
         points: left eye, right eye, mouth.
@@ -131,7 +131,7 @@ def stored(points: np.ndarray, orientation: int, width: int, height: int) -> np.
 
 
 def _search(grey: np.ndarray, angle: float) -> np.ndarray:
-    """Every box that a cascade finds in the photo turned by `angle`: (n, 4), x and y of its centre, side, angle."""
+    """Return all boxes of the cascades in the photo turned by `angle`, (n, 4): x and y of the centre, side, angle."""
     height, width = grey.shape
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1)
     cos, sin = abs(matrix[0, 0]), abs(matrix[0, 1])
@@ -151,17 +151,17 @@ _local = threading.local()
 
 
 def _cascades() -> list[cv2.CascadeClassifier]:
-    """Those of this thread: a cascade must not be used by two at a time."""
+    """Return the cascades of this thread, because two threads must not share one."""
     if not hasattr(_local, "cascades"):
         _local.cascades = [cv2.CascadeClassifier(cv2.data.haarcascades + name) for name in CASCADES]
     return _local.cascades
 
 
 class Fit(NamedTuple):
-    """What photos with known landmarks say about the detector."""
+    """The accuracy of the detector on photos with known landmarks."""
 
     photos: int
-    found: int  # in how many of them a face was found
+    found: int  # photos in which a face was found
     places: np.ndarray  # (3, 2), the medians over the photos: what `PLACES` should be
     errors: np.ndarray  # (found,) of the eyes with `PLACES`, as a share of the distance between the eyes
 

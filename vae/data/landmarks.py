@@ -1,4 +1,4 @@
-"""Landmarks of a photo, kept beside it in a `.cat` file.
+"""Landmarks of a photo, stored next to it in a `.cat` file.
 
 A `.cat` file is one line: the number of points, then x and y of each, in pixels of the stored picture (before any
 EXIF orientation): left eye, right eye, mouth, three of the left ear, three of the right ear (Zhang, Sun & Tang 2008).
@@ -14,7 +14,7 @@ import numpy as np
 from vae.cli.errors import InputError
 from vae.runs.files import atomic_write, read_bytes
 
-LARGEST = 1 << 20  # bytes of a .cat file
+MAX_BYTES = 1 << 20  # of a .cat file
 
 
 class LandmarkError(InputError):
@@ -30,7 +30,7 @@ class NoLandmarks(LandmarkError):
 
 
 def landmark_file(photo: Path | str) -> Path:
-    """The `.cat` file of a photo: `photos/1.jpg` → `photos/1.jpg.cat`."""
+    """Return the path of the `.cat` file of a photo: `photos/1.jpg` → `photos/1.jpg.cat`."""
     photo = Path(photo)
     return photo.with_name(photo.name + ".cat")
 
@@ -49,7 +49,7 @@ def read_landmarks(path: Path | str) -> np.ndarray:
     """
     path = Path(path)
     try:
-        words = read_bytes(path, LARGEST).removeprefix(codecs.BOM_UTF8).decode("ascii").split()
+        words = read_bytes(path, MAX_BYTES).removeprefix(codecs.BOM_UTF8).decode("ascii").split()
     except UnicodeDecodeError:
         raise LandmarkError(f"{path}: not a .cat file, which holds nothing but numbers") from None
     except OSError as error:
@@ -91,7 +91,7 @@ def write_landmarks(path: Path | str, points: np.ndarray) -> None:
 
 
 def format_landmarks(points: np.ndarray) -> str:
-    """`x y x y …`, whole numbers without a fraction, the others with all their digits."""
+    """Format points as `x y x y …`, whole numbers without a fraction, the others with all their digits."""
     return " ".join(str(int(x)) if x.is_integer() else repr(x) for x in points.ravel().tolist())
 
 

@@ -1,4 +1,4 @@
-"""Which pictures are trained on, which are kept for validation and test."""
+"""Divide photos into training, validation and test."""
 
 import os
 import shutil
@@ -21,18 +21,19 @@ def choose_splits(
     random_state: int = 0,
     groups: Sequence[str] | None = None,
 ) -> list[str]:
-    """The split of every picture: "train", "val" or "test".
+    """Choose the split of each photo: "train", "val" or "test".
 
     Args:
-        files: paths of the pictures, relative to their data set.
+        files: paths of the photos, relative to their data set.
         val: share for validation.
         test: share for the test.
         seed: of the method "hash".
-        method: "hash": a function of the name and `seed` alone, so that a picture stays where it is when others come
-            or go; the shares are met on average. "random": scikit-learn's `train_test_split` with `random_state`; the
-            shares are met exactly, rounded up: of 20,579 pictures a test share of 0.2 are 4,116, and 16,463 are left.
+        method: "hash": a function of the name and `seed` alone, so that a photo stays in its split when others are
+            added or removed; the shares are met on average. "random": scikit-learn's `train_test_split` with
+            `random_state`; the shares are met exactly, rounded up: of 20,579 photos a test share of 0.2 are 4,116, and
+            16,463 are left.
         random_state: of the method "random".
-        groups: a name for each picture; pictures of one name, such as near-duplicates, come into one split (method
+        groups: a name for each photo; photos of one name, such as near-duplicates, get the same split (method
             "hash").
 
     Raises:
@@ -51,8 +52,8 @@ def choose_splits(
             rows, held = train_test_split(rows, test_size=min(share, 1.0), random_state=random_state)
         except ValueError:
             raise InputError(
-                f"data.split: {len(files)} pictures are too few for val={val} and test={test}: "
-                "take more pictures or smaller shares"
+                f"data.split: {len(files)} photos are too few for val={val} and test={test}: "
+                "take more photos or smaller shares"
             ) from None
         for row in held:
             splits[row] = name
@@ -64,13 +65,13 @@ def _ceil(number: float) -> int:
 
 
 def copy_splits(store: stores.FaceStore, raw_dir: Path, out: Path) -> dict[str, int]:
-    """Copy the pictures of a data set into `out/train`, `out/test` and, where there is one, `out/val`.
+    """Copy the photos of a data set into `out/train`, `out/test` and, where there is one, `out/val`.
 
-    Landmarks (`.cat`) and attributes (`.csv`) beside a picture go with it. What is there stays; a picture that an
-    earlier division has put elsewhere is moved.
+    Landmarks (`.cat`) and attributes (`.csv`) of a photo are copied, too. Existing copies stay; a copy that an earlier
+    division has put elsewhere is moved.
 
     Returns:
-        how many pictures there are in each folder.
+        the number of photos in each folder.
     """
     counts: dict[str, int] = {}
     for row in store.index:

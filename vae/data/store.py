@@ -1,18 +1,18 @@
-"""A processed data set on disk, `data/processed/<name>/`: what `make data` writes and training reads.
+"""A processed data set on disk, `data/processed/<name>/`, written by `make data` and read by training.
 
-| file | holds |
+| file | content |
 |---|---|
 | `faces.npy` | (N, 360, 360, 3) uint8, RGB |
-| `index.csv` | one row a face, in the same order: file (relative to `raw_dir`), landmarks, scale, outside, split |
+| `index.csv` | a row for each face in the same order: file (relative to `raw_dir`), landmarks, scale, outside, split |
 | `skipped.csv` | the photos that could not be used: file, reason, detail |
 | `contact_sheet.png` | up to 64 of the faces, to look at |
 | `doubtful_faces.png` | with `align=detect`, the 64 faces with the least confidence, most doubtful first |
 | `meta.yaml` | settings, counts, version, `raw_dir`, fingerprint, hashes, checksums; written last |
 | `faces_<S>.npy` | (N, S, S, 3) uint8, made when first asked for; `faces_<S>_mirrored.npy` likewise |
 
-A checksum is the BLAKE2b digest of 16 bytes of a file (`b2sum -l 128`), but that of `faces.npy` is the CRC-32 of its
-pixels, which takes a quarter of the time, and that of `meta.yaml` is of what else it says. Index and `meta.yaml` are
-compared with theirs whenever a data set is opened, the others by `make check`.
+A checksum is the BLAKE2b digest of 16 bytes of a file (`b2sum -l 128`). That of `faces.npy` is the CRC-32 of its
+pixels, which takes a quarter of the time; that of `meta.yaml` covers all but itself. Opening a data set verifies index
+and `meta.yaml`, `make check` the other files.
 """
 
 import csv
@@ -38,7 +38,7 @@ from vae.data.align import SIZE, mirror
 from vae.runs.files import atomic_write, checksum, wait_for_lock
 from vae.runs.safe_parsing import parse_yaml
 
-FORMAT = 2  # of the files: another number, and data sets are made again
+FORMAT = 2  # version of the files: raise it, and data sets are made again
 FACES, INDEX, SKIPPED, SHEET, META = "faces.npy", "index.csv", "skipped.csv", "contact_sheet.png", "meta.yaml"
 DOUBT_SHEET = "doubtful_faces.png"
 
@@ -94,7 +94,7 @@ class FaceStore:
         return ""
 
     def _is_current(self) -> bool:
-        """Whether the data set is still the one that was opened: `meta.yaml` goes first and comes back last."""
+        """Return whether the data set is still the opened one: `meta.yaml` is removed first and written last."""
         return (self.folder / META).is_file() and (self.folder / META).read_bytes() == self._meta
 
     def __len__(self) -> int:
@@ -111,7 +111,7 @@ class FaceStore:
         return np.array([row["split"] for row in self.index], dtype="U5")
 
     def resized(self, image_size: int, mirrored: bool = False) -> np.ndarray:
-        """All faces at another size by area averaging, made by all cores once and kept on disk.
+        """Return all faces at another size by area averaging, computed once by all cores and kept on disk.
 
         Args:
             image_size: S, in 1 … 360.
@@ -131,14 +131,14 @@ class FaceStore:
         with store_lock(self.folder):
             if _mapped(path, shape) is None:
                 if not self._is_current():
-                    raise InputError(f"{self.folder} has been made anew meanwhile: run the command again")
+                    raise InputError(f"{self.folder} has been made again meanwhile: run the command again")
                 with atomic_write(path) as temporary, FaceWriter(temporary, image_size) as writer:
                     for faces in self.resize(image_size, mirrored):
                         writer.append(faces)
         return np.load(path, mmap_mode="r")
 
     def resize(self, image_size: int, mirrored: bool) -> Iterator[np.ndarray]:
-        """What `resized` keeps, made anew, 64 faces at a time: (n, S, S, 3) uint8."""
+        """Resize all faces without the cache of `resized`; yield 64 at a time, (n, S, S, 3) uint8."""
         turn = np.fliplr if self.meta["settings"].get("align") == "center" else mirror
 
         def block(start: int) -> np.ndarray:
@@ -155,7 +155,7 @@ class FaceStore:
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """A `.npy` file of bytes, memory-mapped; None where there is none of this shape, or only part of it."""
+    """Memory-map a `.npy` file of bytes; return None where it is missing, incomplete or of another shape."""
     with suppress(OSError, ValueError):
         faces = np.load(path, mmap_mode="r")
         if faces.shape == shape and faces.dtype == np.uint8:
@@ -164,7 +164,7 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 class FaceWriter:
-    """Writes a `.npy` file of faces one after the other.
+    """A writer of a `.npy` file, one face after the other.
 
     A plain file rather than a memory map: memory stays flat, and a full disk is an error instead of a crash.
 
@@ -214,18 +214,18 @@ class FaceWriter:
 
 
 def store_lock(folder: Path) -> AbstractContextManager[None]:
-    """One process at a time changes a data set; another one says that it waits."""
+    """Lock a data set, which one process at a time may change; others print that they wait."""
     return wait_for_lock(folder.parent / f".{folder.name}.lock", f"{folder}: waiting for another process that makes it")
 
 
 def choose_split(file: str, val: float, test: float, seed: int) -> str:
-    """The split of a photo: a function of its name and the seed alone, so that others may come and go.
+    """Choose the split of a photo by its name and the seed alone, so that others may come and go.
 
     Args:
         file: path of the photo, relative to its data set.
         val: share of the photos for validation.
         test: share for the test.
-        seed: another one, another division.
+        seed: of the division.
     """
     digest = blake2b(f"{seed}:{file}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
     place = int.from_bytes(digest, "big") / 2**64
@@ -239,7 +239,7 @@ def _rows(content: bytes) -> list[dict[str, str]]:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, object]]) -> None:
-    """A CSV file (RFC 4180), whole; names of files that are not UTF-8 come back as they are."""
+    """Write a CSV file (RFC 4180) atomically; file names that are not UTF-8 survive a round trip."""
     with (
         atomic_write(path) as temporary,
         open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
@@ -289,7 +289,7 @@ def fingerprint(settings: dict, rows: Iterable[dict[str, str]]) -> str:
 
 
 def _own_checksum(meta: dict) -> str:
-    """The checksum of what `meta.yaml` says, but for itself."""
+    """Return the checksum of `meta.yaml` without that checksum."""
     others = {name: value for name, value in meta["checksums"].items() if name != META}
     return checksum(json.dumps(meta | {"checksums": others}, sort_keys=True).encode())
 
@@ -302,10 +302,10 @@ def _version() -> str:
 
 
 def in_order(function: Callable, items: Iterable, workers: int | None = None) -> Iterator:
-    """`map` over threads; results in order, few of them waiting, whatever the number of items.
+    """Map a function over items with threads, yielding results in order and keeping few of them in memory.
 
     Args:
-        function: lets other threads run most of its time.
+        function: releases the GIL most of the time.
         items: its arguments.
         workers: threads; None for one a core.
     """
@@ -325,7 +325,7 @@ def in_order(function: Callable, items: Iterable, workers: int | None = None) ->
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """While this is open, OpenCV leaves the cores to our own threads."""
+    """Keep OpenCV to one thread within the block, because our own threads use the cores."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -335,5 +335,5 @@ def one_thread_each() -> Iterator[None]:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,6 +1,6 @@
-"""Shapes and soft painting, for the pictures that `vae.data.synthetic.drawn` draws.
+"""Shapes and soft painting, for the images that `vae.data.synthetic.drawn` draws.
 
-A shape is a closed polygon, (n, 2) float64, in units of its own; a `Canvas` places it in the picture.
+A shape is a closed polygon, (n, 2) float64, in units of its own; a `Canvas` places it in the image.
 """
 
 import numpy as np
@@ -23,28 +23,28 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
 
 
 def dark(colour: Colour, factor: float) -> Colour:
-    """The same colour in less light."""
+    """Darken a colour."""
     return tuple(factor * channel for channel in colour)
 
 
 def mirror(points) -> np.ndarray:
-    """The same shape on the other side of the y axis."""
+    """Mirror a shape at the y axis."""
     return np.asarray(points, float) * (-1, 1)
 
 
 def pair(*shapes) -> list[np.ndarray]:
-    """Every shape and its mirror image."""
+    """Return each shape and its mirror image."""
     return [side for shape in shapes for side in (np.asarray(shape, float), mirror(shape))]
 
 
 def grow(points: np.ndarray, factor: float) -> np.ndarray:
-    """The same shape larger or smaller about its middle."""
+    """Scale a shape about its centre."""
     middle = points.mean(0)
     return middle + factor * (points - middle)
 
 
 def ellipse(x: float, y: float, rx: float, ry: float, angle: float = 0.0, sharp: float = 0.0) -> np.ndarray:
-    """An ellipse turned by `angle` in radians; `sharp` > 0 gives it corners left and right, like those of an eye."""
+    """Return an ellipse turned by `angle` in radians; `sharp` > 0 gives it corners like those of an eye."""
     px, py = rx * COS, ry * SIN * np.abs(SIN) ** sharp if sharp else ry * SIN
     cos, sin = np.cos(angle), np.sin(angle)
     return np.stack([x + px * cos - py * sin, y + px * sin + py * cos], axis=1)
@@ -60,12 +60,12 @@ def smooth(points, rounds: int = 4) -> np.ndarray:
 
 
 def curve(start, control, end) -> np.ndarray:
-    """Points of a quadratic Bézier curve."""
+    """Return points of a quadratic Bézier curve."""
     return BEZIER @ np.array([start, control, end], float)
 
 
 def stroke(start, control, end, width: float, pointed: bool = False) -> np.ndarray:
-    """A brush stroke along a quadratic Bézier curve: widest in its middle, or running from wide to `pointed`."""
+    """Return a brush stroke along a quadratic Bézier curve, widest in its middle, or at its start if `pointed`."""
     frame = np.array([start, control, end], float)
     line, along = BEZIER @ frame, TANGENT @ frame
     normal = along[:, ::-1] * (-1, 1) / np.sqrt((along**2).sum(1, keepdims=True) + 1e-12)
@@ -74,7 +74,7 @@ def stroke(start, control, end, width: float, pointed: bool = False) -> np.ndarr
 
 
 def furry(points: np.ndarray, rng: Generator, length: float = 0.1, spacing: float = 0.06) -> np.ndarray:
-    """Give an outline hairs: spikes of up to `length` that point outwards and down."""
+    """Add hairs to an outline: spikes of up to `length` that point outwards and down."""
     points = np.concatenate([points, points[:1]])
     walked = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     at = np.arange(0, walked[-1], spacing)
@@ -87,7 +87,7 @@ def furry(points: np.ndarray, rng: Generator, length: float = 0.1, spacing: floa
 
 
 class Canvas:
-    """A picture on which soft shapes are painted.
+    """An image on which soft shapes are painted.
 
     Args:
         image: "RGB" or "L", painted in place.
@@ -100,7 +100,7 @@ class Canvas:
         self.unit = float(np.hypot(*matrix[:, 0]))
 
     def to_pixels(self, points: np.ndarray) -> np.ndarray:
-        """Map (n, 2) points into the picture."""
+        """Map (n, 2) points to pixels."""
         return points @ self.matrix[:, :2].T + self.matrix[:, 2]
 
     def paint(self, shapes, colour, opacity: float = 1.0, soft: float = 0.0, clip: Image.Image | None = None) -> None:
@@ -111,7 +111,7 @@ class Canvas:
         Args:
             opacity: in [0, 1].
             soft: standard deviation of the blur of the edges, in the units of the shapes.
-            clip: "L" picture of the size of the canvas that multiplies the opacity.
+            clip: "L" image of the size of the canvas that multiplies the opacity.
         """
         shapes = [self.to_pixels(shape) for shape in (shapes if isinstance(shapes, list) else [shapes])]
         blur = soft * self.unit
@@ -138,12 +138,12 @@ class Canvas:
         self.image.paste(colour if isinstance(colour, int) else solid(colour), box, mask)
 
     def mask(self, shapes) -> Image.Image:
-        """An "L" picture of shapes, white on black."""
+        """Return an "L" image of shapes, white on black."""
         stencil = Canvas(Image.new("L", self.image.size), self.matrix)
         stencil.paint(shapes, 255)
         return stencil.image
 
 
 def solid(colour: Colour) -> tuple[int, ...]:
-    """A colour as Pillow takes it."""
+    """Convert a colour to the whole numbers that Pillow takes."""
     return tuple(min(255, max(0, round(channel))) for channel in colour)

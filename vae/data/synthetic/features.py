@@ -1,4 +1,4 @@
-"""What a drawn cat has on its face: eyes, mouth, whiskers, collar and glasses."""
+"""Eyes, mouth, whiskers and accessories of a drawn cat."""
 
 import numpy as np
 from numpy.random import Generator
@@ -9,7 +9,7 @@ from vae.data.synthetic.traits import BLACK, WHITE, Traits
 
 
 def paint_eyes(canvas: Canvas, traits: Traits) -> None:
-    """Rim, iris, pupil, the shadow of the lid and two highlights, in both eyes."""
+    """Paint rim, iris, pupil, the shadow of the lid and two highlights of both eyes."""
     a, b, slant, rim = traits.eye_size, traits.eye_size * traits.eye_open, traits.eye_slant, dark(traits.fur, 0.15)
     glint = 0.42 * b * np.array([np.cos(traits.light), np.sin(traits.light)])
 
@@ -34,7 +34,7 @@ def paint_eyes(canvas: Canvas, traits: Traits) -> None:
 
 
 def paint_mouth(canvas: Canvas, traits: Traits) -> None:
-    """Chin, mouth and nose."""
+    """Paint chin, mouth and nose."""
     at, fur = np.array([traits.turn, traits.mouth]), traits.fur
     line = mix(dark(fur, 0.25), (70, 36, 34), 0.5)
     if traits.gape:
@@ -63,7 +63,7 @@ def paint_mouth(canvas: Canvas, traits: Traits) -> None:
 
 
 def paint_whiskers(canvas: Canvas, traits: Traits, rng: Generator) -> None:
-    """Five long ones on each side of the mouth, two above each eye."""
+    """Paint five long whiskers on each side of the mouth, two above each eye."""
     whiskers = []
     for side in (-1, 1):
         for k in range(5):
@@ -78,7 +78,7 @@ def paint_whiskers(canvas: Canvas, traits: Traits, rng: Generator) -> None:
 
 
 def paint_collar(canvas: Canvas, traits: Traits) -> None:
-    """A band around the neck, with a bell or a bow."""
+    """Paint a band around the neck, with a bell or a bow."""
     cloth = traits.cloth
     band = np.concatenate([curve((-1.75, 2.2), (0, 3.65), (1.75, 2.2)), curve((1.85, 2.55), (0, 4.1), (-1.85, 2.55))])
     canvas.paint(band + (0, 0.06), BLACK, 0.35, 0.08)
@@ -97,7 +97,7 @@ def paint_collar(canvas: Canvas, traits: Traits) -> None:
 
 
 def paint_glasses(canvas: Canvas, traits: Traits) -> None:
-    """Round glasses that catch the light."""
+    """Paint round glasses that reflect the light."""
     outer, inner = pair(ellipse(1, 0.05, 0.78, 0.7)), pair(ellipse(1, 0.05, 0.7, 0.62))
     canvas.paint(inner, WHITE, 0.1)
     canvas.paint([stroke((s - 0.35, 0.4), (s - 0.1, 0), (s + 0.25, -0.35), 0.14) for s in (-1, 1)], WHITE, 0.25, 0.03)

@@ -22,10 +22,10 @@ from vae.data.synthetic.traits import BLACK, WHITE, Traits, ear_points
 
 
 def fur_light(canvas: Canvas, traits: Traits, rng: Generator) -> Image.Image:
-    """How bright the fur is: hairs that run away from the nose, on a round head in the light.
+    """Render the brightness of the fur: hairs that run away from the nose, on a round head in the light.
 
     Returns:
-        "L" picture of the size of the canvas, in which 160 is neutral.
+        "L" image of the size of the canvas, in which 160 is neutral.
     """
     width, height = canvas.image.size
     inverse = np.linalg.inv(canvas.matrix[:, :2])
@@ -45,7 +45,7 @@ def fur_light(canvas: Canvas, traits: Traits, rng: Generator) -> Image.Image:
 
 
 def paint_coat(canvas: Canvas, traits: Traits, rng: Generator) -> Image.Image:
-    """The colours of the fur, without its light, all over a picture of the size of the canvas."""
+    """Return an image of the size of the canvas with the colours of the fur, unlit."""
     coat, fur, patch, white, shift = traits.coat, traits.fur, traits.patch, traits.white, (traits.turn, 0)
     base = {"pointed": mix(fur, WHITE, 0.72), "calico": WHITE}.get(coat, fur)
     canvas = Canvas(Image.new("RGB", canvas.image.size, solid(base)), canvas.matrix)
@@ -103,7 +103,7 @@ def paint_coat(canvas: Canvas, traits: Traits, rng: Generator) -> Image.Image:
 
 
 def ear_outline(ear: np.ndarray, bulge: float) -> np.ndarray:
-    """An ear from its three points (3, 2): the sides bulge outwards, the base lies inside the head."""
+    """Return an ear from its three points (3, 2): the sides bulge outwards, the base lies inside the head."""
     outer, tip, inner = ear
     base = (outer + inner) / 2
     outside, inside = ((side + tip) / 2 + bulge * (side - base) for side in (outer, inner))
@@ -112,7 +112,7 @@ def ear_outline(ear: np.ndarray, bulge: float) -> np.ndarray:
 
 
 def paint_ears(canvas: Canvas, traits: Traits, rng: Generator) -> None:
-    """The inside of the ears: skin in shadow, and hairs that grow across it."""
+    """Paint the inside of the ears: skin in shadow, and hairs that grow across it."""
     ears, hairs = ear_points(traits), []
     skin = mix((226, 158, 150), dark(traits.fur, 0.8), 0.2)
     canvas.paint([ear_outline(grow(ear, 0.74) + (0, 0.12), traits.ear_round) for ear in ears], skin, 0.95, 0.05)

@@ -9,7 +9,7 @@ from vae.data.synthetic.traits import WHITE, Traits
 
 
 def paint_background(traits: Traits, rng: Generator) -> Image.Image:
-    """A scene out of focus: drawn small, blurred and enlarged."""
+    """Paint a scene out of focus: drawn small, blurred and enlarged."""
     width, height = (side // 4 for side in traits.size)
     first, second = traits.scene
     y, x = np.mgrid[0:height, 0:width] / min(width, height)
@@ -41,7 +41,7 @@ def paint_background(traits: Traits, rng: Generator) -> Image.Image:
 
 
 def develop(image: Image.Image, traits: Traits, rng: Generator) -> Image.Image:
-    """The camera: focus, exposure, white balance and grain."""
+    """Apply the camera: focus, exposure, white balance and grain."""
     width, height = image.size
     gains = [traits.exposure * (1 + traits.warmth * tint) for tint in (0.06, 0.0, -0.08)]
     image = image.filter(ImageFilter.BoxBlur(traits.focus)).point(

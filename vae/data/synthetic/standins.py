@@ -1,4 +1,4 @@
-"""Drawn stand-ins for a folder of dogs and for the Cartoon Set, where neither is at hand: in tests and notebooks.
+"""Drawn stand-ins for a folder of dogs and for the Cartoon Set, for tests and notebooks without the real ones.
 
 A dog is a cat of `vae.data.synthetic.drawn` with other traits. A cartoon face is painted on the same canvas, and named
 and described by a `.csv` file like those of Google's Cartoon Set.
@@ -39,7 +39,7 @@ VARIANTS = {
 
 
 def dog_traits(rng: Generator) -> Traits:
-    """A cat's traits with hanging ears, small round eyes, a wide muzzle with a dark nose, and short whiskers."""
+    """Sample traits with hanging ears, small round eyes, a wide muzzle with a dark nose, and short whiskers."""
     cat = sample_traits(rng)
     return replace(
         cat,
@@ -61,12 +61,12 @@ def dog_traits(rng: Generator) -> Traits:
 
 
 def draw_dog(seed: int | list[int]) -> Image.Image:
-    """The dog of a seed, "RGB"."""
+    """Draw the dog of a seed, "RGB"."""
     return draw(dog_traits(default_rng(seed)))[0]
 
 
 def draw_cartoon(seed: int | list[int], size: int = 500) -> tuple[Image.Image, dict[str, int]]:
-    """The cartoon face of a seed.
+    """Draw the cartoon face of a seed.
 
     Returns:
         the picture, "RGBA" of size×size pixels, white and opaque around the face like those of the Cartoon Set, and its
@@ -111,13 +111,13 @@ def draw_cartoon(seed: int | list[int], size: int = 500) -> tuple[Image.Image, d
 
 
 def draw_standins(raw_dir: Path | str, kind: str, count: int, seed: int = 0) -> None:
-    """Draw a folder of dogs, or of cartoon faces with their `.csv` files; what is there is not drawn again.
+    """Draw a folder of dogs, or of cartoon faces with their `.csv` files; existing ones are kept.
 
     Args:
         raw_dir: the folder; made if missing.
         kind: dogs | cartoon.
         count: how many pictures.
-        seed: another seed, other pictures, beside those that are there.
+        seed: of the images; those of other seeds are kept.
 
     Raises:
         InputError: an option is out of its range.
