@@ -72,7 +72,8 @@ def modules(package: str) -> list[str]:
     """Return the public modules of `vae.<package>`, or that module."""
     folder = ROOT / "vae" / package
     if folder.is_dir():
-        return [f"vae.{package}.{path.stem}" for path in sorted(folder.glob("[a-z]*.py"))]
+        files = sorted(path.relative_to(ROOT).with_suffix("") for path in folder.rglob("[a-z]*.py"))
+        return [".".join(path.parts) for path in files]
     return [f"vae.{package}"]
 
 
