@@ -100,6 +100,29 @@ def test_a_sharpening_that_is_asked_to_end_goes_on(options, composed, whole, int
     assert same(tmp_path / "whole", tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        ["objective=iwae"],
+        ["regularizer=tc"],
+        ["latent=vq", "sampler=categorical"],
+        ["data.labels=[coat,exposure]", "sampler=gmm"],
+    ],
+    ids=lambda part: part[0],
+)
+def test_other_parts_resume_with_the_same_bits(options, composed, interrupt, monkeypatch, tmp_path, part):
+    options = [*options, *part, "trainer.max_epochs=2"]
+    train(composed("train", *options, f"run_dir={tmp_path / 'whole'}"))
+    with monkeypatch.context():
+        interrupt(2, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit):
+            train(composed("train", *options, f"run_dir={tmp_path / 'run'}"))
+    monkeypatch.undo()
+    os.chdir(tmp_path)
+    train(composed("train", *options, f"run_dir={tmp_path / 'run'}", f"resume={tmp_path / 'run'}"))
+    assert same(tmp_path / "whole", tmp_path / "run")
+
+
 def test_ten_kills(tmp_path):
     program = [sys.executable, ROOT / "benchmarks" / "kills.py", "10", tmp_path]
     done = subprocess.run(program, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})

@@ -1,4 +1,4 @@
-"""make predict: pictures from a trained model, from its export alone."""
+"""make predict: images from a trained model."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +11,10 @@ from vae.cli.memory import require_memory
 
 
 def predict(config: DictConfig) -> list[Path]:
-    """Write the pictures that `config` asks for and return their paths.
+    """Write images from a trained model and return their paths.
 
     Raises:
-        InputError: an option is out of its range, or there is no model or no picture.
+        InputError: an option is out of its range, or there is no model or no image.
     """
     modes = {"sample": sample, "interpolate": interpolate, "reconstruct": reconstruct}
     if config.mode not in modes:
@@ -27,27 +27,37 @@ def predict(config: DictConfig) -> list[Path]:
 
 
 def sample(model, config: DictConfig, out: Path) -> list[Path]:
-    """`num_images` new cats, 000000.png …, and grid.png."""
+    """Draw `num_images` new cats: 000000.png …, and grid.png."""
     import torch
 
     from vae.models.vae import CHUNK
     from vae.visualization.images import save_grid, save_images
 
     check_size(model, config, config.num_images)
-    z = model.sample_latents(config.num_images, config.seed, config.temperature)
+    y = model.draw_labels(config.num_images, config.seed, config.condition)
+    z = model.sample_latents(config.num_images, config.seed, config.temperature, y)
+    labels = [None] * len(z.split(CHUNK)) if y is None else y.split(CHUNK)
     drawn = []
 
     def batches() -> Iterator[torch.Tensor]:
-        for part in z.split(CHUNK):
-            pictures = model.decode(part)
+        for part in zip(z.split(CHUNK), labels, strict=True):
+            images = model.decode(*part)
             if config.grid:
-                drawn.append(pictures)
-            yield pictures
+                drawn.append(images)
+            yield images
 
     written = save_images(batches(), out)
+    remove_stale(out, len(written))
     if config.grid:
         written.append(save_grid(torch.cat(drawn), out / "grid.png"))
     return written
+
+
+def remove_stale(out: Path, count: int) -> None:
+    """Remove the numbered images that an earlier command with more of them left in a folder."""
+    for path in out.glob("[0-9][0-9][0-9][0-9][0-9][0-9].png"):
+        if int(path.stem) >= count:
+            path.unlink()
 
 
 def check_size(model, config: DictConfig, images: int) -> None:
@@ -62,21 +72,26 @@ def check_size(model, config: DictConfig, images: int) -> None:
 
 
 def interpolate(model, config: DictConfig, out: Path) -> list[Path]:
-    """A loop through `num_images` cats, `steps` frames from each to the next: 000000.png …, grid.png, loop.gif."""
+    """Draw a loop through `num_images` cats, `steps` frames from each to the next: 000000.png …, grid.png, loop.gif."""
     from vae.data.images import read_images
     from vae.models.interpolation import closed_loop
     from vae.visualization.animations import save_cycle
     from vae.visualization.images import save_grid, save_images
 
+    y = model.draw_labels(1, config.seed, config.condition)  # one for the whole loop
     if config.images:
-        z = model.encode(read_images(config.images, model.config.data))
+        x = read_images(config.images, model.config.data)
+        z = model.encode(x, y if y is None else y.expand(len(x), -1))
         if len(z) < 2:
-            raise InputError(f"images={config.images} holds one picture: an interpolation needs two or more")
+            raise InputError(f"images={config.images} holds one image: an interpolation needs two or more")
     else:
         check_size(model, config, config.num_images * config.steps)
-        z = model.sample_latents(config.num_images, config.seed, config.temperature)
-    frames = model.decode(closed_loop(z, config.steps, config.path))
+        labels = y if y is None else y.expand(config.num_images, -1)
+        z = model.sample_latents(config.num_images, config.seed, config.temperature, labels)
+    z = closed_loop(z, config.steps, config.path)
+    frames = model.decode(z, y if y is None else y.expand(len(z), -1))
     written = save_images(frames, out)
+    remove_stale(out, len(written))
     if config.grid:
         written.append(save_grid(frames, out / "grid.png", columns=config.steps))
         written.append(save_cycle(frames, out / "loop.gif"))
@@ -84,22 +99,22 @@ def interpolate(model, config: DictConfig, out: Path) -> list[Path]:
 
 
 def reconstruct(model, config: DictConfig, out: Path) -> list[Path]:
-    """Each picture of `images` as the model draws it, under its own name."""
+    """Reconstruct every image of a folder, under its own name."""
     import torch
 
     from vae.data.images import iterate_images
     from vae.visualization.images import save_image, save_reconstructions
 
     if not config.images:
-        raise InputError("mode=reconstruct needs images=FOLDER, the pictures to reconstruct")
+        raise InputError("mode=reconstruct needs images=FOLDER, the images to reconstruct")
 
     written, originals, drawn = [], [], []
     for path, x in iterate_images(config.images, model.config.data):
-        y = model.reconstruct(x)
-        written.append(save_image(y[0], out / path.with_suffix(".png")))
+        reconstruction = model.reconstruct(x, model.draw_labels(1, config.seed, config.condition))
+        written.append(save_image(reconstruction[0], out / path.with_suffix(".png")))
         if len(originals) < 32:
             originals.append(x)
-            drawn.append(y)
+            drawn.append(reconstruction)
     if config.grid:
         written.append(save_reconstructions(torch.cat(originals), torch.cat(drawn), out / "grid.png"))
     return written
@@ -107,8 +122,9 @@ def reconstruct(model, config: DictConfig, out: Path) -> list[Path]:
 
 @command("predict")
 def main(config: DictConfig) -> None:
+    """Draw, and print where the images are."""
     written = predict(config)
-    print(f"{len(written)} pictures written: {written[0]} … {written[-1]}")
+    print(f"{len(written)} images written: {written[0]} … {written[-1]}")
 
 
 if __name__ == "__main__":
