@@ -15,6 +15,8 @@ from vae.cli.help import help_text
 from vae.cli.locations import CONFIGS
 from vae.cli.options import choices, choose, groups, options
 from vae.cli.overrides import to_overrides, validate
+from vae.cli.renamed import RENAMED, renamed
+from vae.runs.target_allowlist import AT_ROOT
 
 COMMANDS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem not in ("command", "pipeline"))
 FILES = [(group, choice) for group in groups("train") for choice in choices(group)]
@@ -91,10 +93,27 @@ def test_every_argument_of_the_trainer_is_an_option():
     ("model.channels=[8,16]", [8, 16]),
     ("trainer.limit_train_batches=0.5", 0.5),
     ("callbacks.ema=null", None),
+    ("data.split={val: 0.2}", {"val": 0.2, "method": "hash"}),
 ])  # fmt: skip
 def test_a_value_is_what_was_typed(typed, value):
     name = typed.lstrip("+").partition("=")[0]
-    assert OmegaConf.select(composed("train", typed), name) == value
+    found = OmegaConf.select(composed("train", typed), name)
+    assert {key: found[key] for key in value} == value if isinstance(value, dict) else found == value
+
+
+def test_a_map_takes_further_names():
+    config = composed("export", "out=x", "directions.tail=[short,long tail]")
+    assert config.directions.tail == ["short", "long tail"] and config.directions.light == ["darker", "lighter"]
+
+
+@pytest.mark.parametrize("name", RENAMED)
+def test_old_names_are_accepted_with_the_new_one(name, capsys):
+    chosen = choose(name, {group: choices(group) for group in groups(name) if group not in AT_ROOT})
+    present = options(name, chosen)
+    for old, new in RENAMED[name].items():
+        assert new in present or new in groups(name), f"{new}, the new name of {old}, is no option"
+        assert renamed(name, "", old, "5") == ("", new, "5")
+        assert f"{new}=5" in capsys.readouterr().err
 
 
 def test_a_sweep_has_several_values():

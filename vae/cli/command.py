@@ -1,7 +1,7 @@
-"""What every command shares: its Hydra configuration, and errors in one line.
+"""The main program of every command: check the options, run the function, explain an error in one line.
 
-Exit status: 0 done; 1 something outside the program failed (disk, network, missing data); 2 a mistake in an
-option or a file; 70 a bug of ours, with its traceback (`EX_SOFTWARE` of sysexits.h); 130 interrupted.
+Exit status: 0 done; 1 something outside the program failed (disk, network, memory); 2 a mistake in an option or a file;
+70 a bug of ours, with its traceback (`EX_SOFTWARE` of sysexits.h); 130 interrupted.
 """
 
 import contextlib

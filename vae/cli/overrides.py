@@ -267,6 +267,6 @@ def _require(exists: bool, name: str, declared: dict[str, Option], known: dict[s
     if files:
         raise InputError(f"{name} is an option of {' or '.join(f'{group}={file}' for file in files)}: add that")
     there = parent in names or not parent
-    leaves = sorted(other.rpartition(".")[2] for other in siblings)
+    leaves = sorted({other.rpartition(".")[2] for other in siblings})
     listed = f"; {parent or 'the command'} has: {', '.join(leaves)}" if there and not meant else ""
     raise InputError(f"unknown option {_shown(name)}{hint}{listed}")
