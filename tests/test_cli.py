@@ -75,7 +75,7 @@ MISTAKES = [
     (DATA, "data.name=../x", "data.name"),
     (DATA, "data.split.val=2", "data.split.val"),
     (DATA, "data.workers=0", "data.workers"),
-    (DATA, "data.processed_dir=file", "file is a file"),
+    (DATA, "data.processed_dir=file", "data.processed_dir=file"),
     (DATA, "annotate=x", "annotate must be true or false"),
     (PREDICT, "run=nowhere", "nowhere"),
     (PREDICT, "run=empty", "make train"),
