@@ -8,7 +8,7 @@ from benchmarks.measuring import Row
 
 
 def measure(options) -> tuple[list[Row], dict]:
-    """The ELBO in nats per picture, and how far the means are apart in standard errors of their difference."""
+    """Return the ELBO in nats per image, and the difference of the means in standard errors."""
     count, epochs = (80, 1) if options.small else (1000, 40)
     sizes = ["data.image_size=32", "model.channels=[16,32,64]", "model.latent_dim=32"]
     data = [*drawn(count), *sizes, "report=false", "callbacks.figures=null", "sampler=prior", "trainer.accelerator=cpu"]

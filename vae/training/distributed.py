@@ -1,4 +1,4 @@
-"""Batch normalization over all processes of a training, on the CPU too."""
+"""Batch normalization over all processes of a training, also on CPUs."""
 
 import torch
 import torch.distributed.nn.functional as collective
@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):
-    """`nn.BatchNorm2d` with the statistics of the global batch; torch's own `SyncBatchNorm` wants a GPU.
+    """`nn.BatchNorm2d` with the statistics of the global batch; torch's own `SyncBatchNorm` needs a GPU.
 
-    Every process must hold equally many pictures.
+    Every process must hold the same number of images.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, C, H, W)` → the same shape."""
+        """Normalize `(B, C, H, W)`."""
         world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
         if not self.training or world == 1:
             return super().forward(x)

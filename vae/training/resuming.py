@@ -1,7 +1,7 @@
-"""A training that survives being killed: its whole state on disk now and then, and the way back into it.
+"""Resuming a killed training: saving its state, and restoring it exactly.
 
-All that is random in a step follows from seed and step alone (`vae.data.datamodule`), so a training that goes on from
-a state ends in the same bits as one that was never killed (on the CPU, with one device).
+Everything random in a step follows from seed and step (`vae.data.datamodule`), so a resumed training ends in the same
+bits as one that was never killed, on the CPU with one device.
 """
 
 import csv
@@ -26,25 +26,27 @@ from vae.runs.files import atomic_write
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """A plugin for Lightning's Trainer: checkpoints are on the disk whole, or not at all."""
+    """A plugin for Lightning's Trainer that writes checkpoints atomically."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str, storage_options: Any = None) -> None:
-        buffer = io.BytesIO()  # torch's own writing to a file takes a full disk for a bug
+        """Write a checkpoint to memory first: `torch.save` reports a full disk as a bug."""
+        buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         with atomic_write(path) as temporary:
             temporary.write_bytes(buffer.getbuffer())
 
 
 class MetricsTable(CSVLogger):
-    """metrics.csv, always whole, which a training that goes on continues; Lightning's own logger starts it again."""
+    """A logger whose metrics.csv is written atomically and continued on resume; Lightning's own starts it again."""
 
     @property
     def path(self) -> Path:
+        """File of the table."""
         return Path(self.log_dir) / "metrics.csv"
 
     @rank_zero_only
     def save(self) -> None:
-        """Add the rows since the last time, in a copy that takes the place of the table."""
+        """Append the new rows in a copy that replaces the table."""
         writer = self.experiment
         if not writer.metrics:
             return
@@ -52,7 +54,7 @@ class MetricsTable(CSVLogger):
             if self.path.exists():
                 shutil.copyfile(self.path, temporary)
             else:
-                temporary.unlink()  # the writer of Lightning starts a table where there is no file
+                temporary.unlink()  # Lightning's writer starts a table where there is no file
             writer.metrics_file_path = str(temporary)
             try:
                 writer.save()
@@ -60,31 +62,30 @@ class MetricsTable(CSVLogger):
                 writer.metrics_file_path = str(self.path)
 
     def text(self) -> str:
-        """All rows so far."""
+        """Return the table with all rows so far."""
         self.save()
         return self.path.read_text() if self.path.exists() else ""
 
-    def go_on(self, text: str) -> None:
-        """Put back the rows that were there when the state was saved; those of later steps come again."""
+    def restore(self, text: str) -> None:
+        """Restore the rows of the time when the state was saved; the training repeats the later ones."""
         self.experiment.metrics_keys = next(csv.reader(text.splitlines()), [])
         with atomic_write(self.path) as temporary:
             temporary.write_text(text)
 
 
 class SaveState(Checkpoint):
-    """Save the state of the training now and then, and at once when the process is asked to end.
+    """Saves the state of the training periodically, and immediately when the process receives a signal to end.
 
-    SIGTERM (the preemption of a cluster): the state is saved after the current step and the process ends with status
-    143. On SLURM, SIGUSR1 (`sbatch --signal=USR1@90`) does the same and puts the job back into the queue; submitit
-    has its own signal for that.
+    On SIGTERM, the preemption signal of clusters, it saves the state after the current step and ends the process with
+    status 143. On SLURM, SIGUSR1 (`sbatch --signal=USR1@90`) also requeues the job; submitit has its own signal.
 
-    A state is saved where a training can go on exactly: between two steps of an epoch, or before an epoch's first.
-    Weights that are not finite are not saved, so that a good state stays.
+    It saves only where a training can resume exactly: between two steps of an epoch, or before the first one. It keeps
+    the previous state when a weight is not finite.
 
     Args:
-        path: of the state; each replaces the one before.
-        every_steps: training steps between two states; None: only by time.
-        every_seconds: seconds between two states; None: only by steps.
+        path: file of the state; each state replaces the previous one.
+        every_steps: training steps between two states; None saves by time only.
+        every_seconds: seconds between two states; None saves by steps only.
     """
 
     def __init__(self, path: str, every_steps: int | None = None, every_seconds: float | None = None) -> None:
@@ -100,7 +101,7 @@ class SaveState(Checkpoint):
         self.saved_step, self.saved_time = trainer.global_step, time.monotonic()
         tables = _tables(trainer)
         if self.table is not None and tables:
-            tables[0].go_on(self.table)
+            tables[0].restore(self.table)
         submitit = "SUBMITIT_EXECUTOR" in os.environ
         wanted = {signal.SIGUSR2} if submitit else {signal.SIGTERM}
         if "SLURM_JOB_ID" in os.environ and not submitit:
@@ -113,13 +114,13 @@ class SaveState(Checkpoint):
         self._save_if_due(trainer, epoch_start=True)
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
-        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step  # else logged steps are off by one
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step  # otherwise logged steps are off by one
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch  # what comes before the next epoch starts …
-        if not last and (batch_idx + 1) % trainer.accumulate_grad_batches == 0:  # … and half a step cannot be repeated
+        last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch  # the end of an epoch is not over yet, …
+        if not last and (batch_idx + 1) % trainer.accumulate_grad_batches == 0:  # … and half a step cannot be resumed
             self._save_if_due(trainer)
 
     def on_save_checkpoint(
@@ -178,7 +179,9 @@ class SaveState(Checkpoint):
     def _leave(self, trainer: pl.Trainer) -> None:
         name = signal.Signals(self.signal).name
         if trainer.is_global_zero:
-            print(f"\n{name}: the state is saved in {self.path}; resume={trainer.default_root_dir} goes on from it.")
+            print(
+                f"\n{name}: the state is saved in {self.path}; resume={trainer.default_root_dir} continues the training."
+            )
         if self.signal == signal.SIGUSR2:  # submitit puts the job back into the queue and ends the process
             self.handlers[self.signal](self.signal, None)
         if self.signal == signal.SIGUSR1 and trainer.is_global_zero:

@@ -1,7 +1,7 @@
-"""Learning-rate schedules, as functions of the share of the training that is done.
+"""Learning-rate schedules as functions of the share of the training that is done.
 
-A schedule is `schedule(optimizer, progress)` → what Lightning's `configure_optimizers` takes. `progress()` is in
-[0, 1] and counts whichever ends first, `trainer.max_epochs`, `trainer.max_steps` or `trainer.max_time`.
+`schedule(optimizer, progress)` returns an entry for Lightning's `configure_optimizers`. `progress()` is in [0, 1] and
+counts `trainer.max_epochs`, `trainer.max_steps` or `trainer.max_time`, whichever ends first.
 """
 
 import math
@@ -12,11 +12,11 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 
 def cosine(optimizer: Optimizer, progress: Callable[[], float], warmup: float = 0.02, final: float = 0.0) -> dict:
-    """Linear warm-up, then half a cosine down (Loshchilov & Hutter 2017, eq. 5, without restarts).
+    """Warm up linearly, then follow half a cosine down (Loshchilov & Hutter 2017, eq. 5, without restarts).
 
     Args:
         warmup: share of the training in which the rate rises from 0.
-        final: where it ends, as a share of the highest rate.
+        final: last rate, as a share of the highest one.
     """
 
     def factor(_: int) -> float:
@@ -36,6 +36,6 @@ def plateau(
     factor: float = 0.5,
     patience: int = 10,
 ) -> dict:
-    """The rate falls by `factor` when `monitor` has not improved for `patience` epochs."""
+    """Multiply the rate by `factor` when `monitor` has not improved for `patience` epochs."""
     scheduler = ReduceLROnPlateau(optimizer, factor=factor, patience=patience)
     return {"scheduler": scheduler, "monitor": monitor, "interval": "epoch", "strict": False}
