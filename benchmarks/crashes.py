@@ -174,7 +174,7 @@ def finish(child: int, folder: Path) -> None:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """The digest of every file below a folder by its name, but for the empty ones that are locks."""
+    """Return the digest of every file below a folder by its name, without the empty lock files."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".lock")]
     return {str(path.relative_to(folder)): blake2b(path.read_bytes()).hexdigest() for path in files}
 

@@ -65,7 +65,7 @@ VALUES = st.one_of(
 
 @st.composite
 def damaged(draw: st.DrawFn, data: bytes) -> bytes:
-    """A file of which some bytes were changed, cut out, doubled, or exchanged for a word that means something."""
+    """Change, cut, double or replace some bytes of a file, partly by words that mean something."""
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, max(0, min(len(data), 3000) - 1)))
         length = draw(st.integers(0, 40))
@@ -75,7 +75,7 @@ def damaged(draw: st.DrawFn, data: bytes) -> bytes:
 
 
 def sound_run(folder: Path) -> dict[str, bytes]:
-    """The files of a small model."""
+    """Return the files of a small model."""
     config = compose("train", *TINY)
     model, codes = build(config), torch.randn(40, 4)
     model.sampler.fit(codes)

@@ -77,7 +77,7 @@ def floor(model: nn.Module, x: Tensor, step, precise: torch.dtype) -> tuple[floa
 
 
 def ceilings(device: torch.device, precise: torch.dtype, side: int) -> tuple[float, float]:
-    """The most operations and bytes a second that the device reaches."""
+    """Measure the highest rate of operations and of bytes per second of the device."""
     a, b = (torch.randn(side, side, device=device, dtype=precise) for _ in range(2))
     operations = 2 * side**3 / min(timed(lambda: a @ b, device) for _ in range(5))
     source = torch.empty(side**2, device=device)
@@ -86,7 +86,7 @@ def ceilings(device: torch.device, precise: torch.dtype, side: int) -> tuple[flo
 
 
 def graphed(step):
-    """The step as one CUDA graph."""
+    """Capture a step as one CUDA graph."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):

@@ -45,7 +45,7 @@ class LandmarkNetwork(nn.Module):
         self.head = nn.Conv2d(2 * w, 9, 1)
 
     def levels(self, x: Tensor) -> list[Tensor]:
-        """The feature maps on the way down."""
+        """Return the feature maps of the contracting path."""
         features = []
         for level in self.down:
             x = level(x)

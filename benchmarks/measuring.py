@@ -76,7 +76,7 @@ def compare(
 
 
 def row(name: str, pairs: Sequence[tuple[float, float]], goal: str | None, unit: str, against: str) -> Row:
-    """The row of some rounds, each (ours, alternative)."""
+    """Make a row of some rounds, each (ours, alternative)."""
     ratios = [a / b for a, b in pairs]
     a, b = (statistics.median(side) for side in zip(*pairs, strict=True))
     return Row(name, a, b, statistics.median(ratios), goal, (min(ratios), max(ratios)), unit, against)
@@ -135,7 +135,7 @@ def write(name: str, rows: Sequence[Row], folder: Path = RESULTS, **more: Any) -
 
 
 def told(row: Row) -> str:
-    """A row as one line for the screen."""
+    """Format a row as one line."""
     text = f"{row.name}: {number(row.ours)} {row.unit}"
     if row.alternative is not None:
         low, high = row.spread

@@ -107,7 +107,7 @@ def pytorch_vae_samples(train: Tensor, count: int, seconds: float) -> Tensor:
 
 
 def pythae_samples(model: nn.Module, train: Tensor, count: int, seconds: float) -> Tensor:
-    """A model of pythae in its trainer, with the better of its samplers."""
+    """Train a model of pythae in its trainer, and take the better of its samplers."""
     logging.disable(logging.INFO)
     unit = (train + 1) / 2
     adversarial = isinstance(model, VAEGAN)
