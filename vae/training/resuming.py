@@ -179,9 +179,7 @@ class SaveState(Checkpoint):
     def _leave(self, trainer: pl.Trainer) -> None:
         name = signal.Signals(self.signal).name
         if trainer.is_global_zero:
-            print(
-                f"\n{name}: the state is saved in {self.path}; resume={trainer.default_root_dir} continues the training."
-            )
+            print(f"\n{name}: state saved in {self.path}; resume={trainer.default_root_dir} continues the training.")
         if self.signal == signal.SIGUSR2:  # submitit puts the job back into the queue and ends the process
             self.handlers[self.signal](self.signal, None)
         if self.signal == signal.SIGUSR1 and trainer.is_global_zero:
