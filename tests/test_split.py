@@ -55,5 +55,5 @@ def test_pictures_are_copied_into_their_splits_and_move_with_them(tmp_path):
         there = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.jpg")}
         assert there == {f"{row['split']}/{row['file']}" for row in store.index}
         assert Counter(store.split) == {"train": 8, "test": 2}
-    with pytest.raises(InputError, match="data.split.method must be one of hash, random"):
+    with pytest.raises(InputError, match="data.split.method must be.*hash.*random"):
         make("data.split.method=alphabetical")
