@@ -160,3 +160,4 @@ def test_the_command(folder, found):
     write_landmarks(landmark_file(folder / "raw" / "sub" / "cat.png"), found[1])
     done = subprocess.run(program, cwd=folder, capture_output=True, text=True, check=True)
     assert "faces found: 1 of 1 photos" in done.stdout and "median eye error" in done.stdout
+    assert "data.min_confidence=0.2 would skip" in done.stdout

@@ -88,8 +88,8 @@ def test_each_detected_face_has_a_confidence_and_doubtful_ones_are_shown_first(t
 
 
 def test_many_boxes_make_a_confident_face():
-    few, many = (Box(50, 50, 40, 0.0, votes) for votes in (4, 80))
-    assert 0 <= few.confidence < 0.5 < many.confidence <= 1
+    few, many, elsewhere = (Box(50, 50, 40, 0.0, *seen) for seen in ((4, 0.9), (80, 0.9), (80, 0.2)))
+    assert 0 <= few.confidence < 0.5 < many.confidence <= 1 and elsewhere.confidence < 0.5
 
 
 @pytest.mark.parametrize(

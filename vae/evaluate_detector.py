@@ -10,6 +10,8 @@ from vae.cli.errors import InputError
 from vae.data.detect import PLACES, fit
 from vae.data.sources import find_photos
 
+WRONG = 0.5  # eye error of a wrong face, as a share of the distance between the eyes
+
 
 @command("detector")
 def main(config: DictConfig) -> None:
@@ -24,6 +26,13 @@ def main(config: DictConfig) -> None:
     for limit in (0.1, 0.25):
         share = (result.errors < limit).sum() / result.photos
         print(f"eyes found within {limit:.0%} of that distance: {share:.1%} of all photos")
+    wrong = result.errors > WRONG
+    for limit in (0.15, 0.2, 0.25):
+        skipped = result.confidence < limit
+        print(
+            f"data.min_confidence={limit} would skip {skipped.sum()} of {len(skipped)} faces, "
+            f"among them {(skipped & wrong).sum()} of the {wrong.sum()} with eyes more than {WRONG:.0%} off"
+        )
     print(f"left eye, right eye, mouth in sides of the box, fitted here: {rows}")
     print(f"in use (PLACES in vae/data/detect.py):                       {now}")
 

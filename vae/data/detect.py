@@ -29,6 +29,7 @@ SEARCHED = 288  # longest side of the photo that is searched, in pixels
 STEP = 1.1  # between the sizes that are searched
 SMALLEST = 24  # side of the smallest box, in pixels of the searched photo; the cascades know no smaller ones
 VOTES = 4  # boxes that make a face
+PRIOR_VOTES = 5  # boxes that halve the confidence
 
 # Left eye, right eye and mouth in the upright box: from its centre, in sides of the box, x to the right and y down.
 PLACES = np.array([(-0.214, -0.103), (0.233, -0.101), (0.008, 0.248)])
@@ -50,11 +51,12 @@ class Box(NamedTuple):
     side: float  # in pixels
     angle: float  # degrees by which the photo has to be turned, counter-clockwise, for the face to stand upright
     votes: int  # boxes of the cascades that agree
+    share: float  # of the weight of all boxes in the photo, in (0, 1]
 
     @property
     def confidence(self) -> float:
-        """The confidence that this is a face, in [0, 1]."""
-        return self.votes / (self.votes + 20)
+        """The confidence that this is a face, in [0, 1]: high where many boxes agree, and few lie elsewhere."""
+        return self.share * self.votes / (self.votes + PRIOR_VOTES)
 
 
 def detect(photo: np.ndarray) -> Box | None:
@@ -75,7 +77,8 @@ def detect(photo: np.ndarray) -> Box | None:
     if best.sum() < VOTES:
         return None
     x, y, log_side, angle = np.average(np.column_stack([x, y, np.log(side), angle])[best], 0, weight[best]).tolist()
-    return Box((x + 0.5) * shrink - 0.5, (y + 0.5) * shrink - 0.5, np.exp(log_side) * shrink, angle, int(best.sum()))
+    side, share = np.exp(log_side) * shrink, float(weight[best].sum() / weight.sum())
+    return Box((x + 0.5) * shrink - 0.5, (y + 0.5) * shrink - 0.5, side, angle, int(best.sum()), share)
 
 
 def place(box: Box, places: np.ndarray = PLACES) -> np.ndarray:
@@ -164,6 +167,7 @@ class Fit(NamedTuple):
     found: int  # photos in which a face was found
     places: np.ndarray  # (3, 2), the medians over the photos: what `PLACES` should be
     errors: np.ndarray  # (found,) of the eyes with `PLACES`, as a share of the distance between the eyes
+    confidence: np.ndarray  # (found,) in [0, 1]
 
 
 def fit(photos: list[Path]) -> Fit:
@@ -188,7 +192,7 @@ def fit(photos: list[Path]) -> Fit:
     with store.one_thread_each():
         boxes = store.in_order(lambda item: detect(align.read_photo(item[0])[0]), known)
         boxes = list(ProgressBar(boxes, total=len(known), desc="detect", unit=" photos"))
-    places, errors = [], []
+    places, errors, confidence = [], [], []
     for (_, points), box in zip(known, boxes, strict=True):
         if box is None:
             continue
@@ -197,6 +201,7 @@ def fit(photos: list[Path]) -> Fit:
         places.append((points - (box.x, box.y)) / box.side @ matrix)
         off = np.hypot(*(place(box)[:2] - points[:2]).T)
         errors.append(off.mean() / np.hypot(*(points[1] - points[0])))
+        confidence.append(box.confidence)
     if not places:
         raise InputError("no cat face was found in any of the photos")
-    return Fit(len(known), len(places), np.median(places, axis=0), np.array(errors))
+    return Fit(len(known), len(places), np.median(places, axis=0), np.array(errors), np.array(confidence))
