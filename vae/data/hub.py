@@ -62,14 +62,15 @@ def fetch_dataset(
     photos, work = raw_dir / "photos", raw_dir / ".unfinished"
     origin = {"repo": repo, "split": split, "column": column, "landmarks": landmarks}
     origin |= {"revision": revision, "limit": limit}
+    if find_photos(raw_dir):
+        return _check_origin(raw_dir, origin)
+    require("datasets", "datasets", "data=hub")
+    rows = _open(repo, split, revision)
+    _check_columns(rows, column, landmarks)
     raw_dir.mkdir(parents=True, exist_ok=True)
     with wait_for_lock(raw_dir / ".download.lock", f"{raw_dir}: waiting for another process that fetches it"):
-        if find_photos(raw_dir):
-            _check_origin(raw_dir, origin)
-            return
-        require("datasets", "datasets", "data=hub")
-        rows = _open(repo, split, revision)
-        _check_columns(rows, column, landmarks)
+        if find_photos(raw_dir):  # another process was faster
+            return _check_origin(raw_dir, origin)
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         with _one_line(repo, split):
