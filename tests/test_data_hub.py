@@ -9,6 +9,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from datasets import Image as ImageFeature
 from PIL import Image
 
+import vae.cli.compose  # noqa: F401  (registers the resolver of names)
 from vae.cli.errors import EnvironmentProblem, InputError
 from vae.data.preparation import make_dataset
 from vae.data.store import FaceStore

@@ -29,6 +29,10 @@ def train(config: DictConfig) -> dict[str, float]:
 
     if config.init_from:
         inherit_config(config)
+    elif config.model.get("repo"):
+        from vae.models.autoencoder_kl import read_architecture
+
+        read_architecture(config)
     folder = validate_folder(config)
     with lock_run(folder):
         records.write_records(config, folder)
@@ -67,6 +71,10 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     require_weights(module.objective, config.init_from)
     if config.init_from:
         load_initial_weights(module.model, config.init_from)
+    elif config.model.get("repo"):
+        from vae.models.autoencoder_kl import load_pretrained
+
+        load_pretrained(module.model.encoder, module.model.decoder, config.model)
     if config.channels_last:
         module.to(memory_format=torch.channels_last)
     if config.compile:
