@@ -1,20 +1,27 @@
-"""make predict: images from a trained model."""
+"""make predict: draw images with a trained model, from its export alone."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from vae.cli.command import command
 from vae.cli.errors import InputError
+from vae.cli.extras import require
 from vae.cli.memory import require_memory
+
+if TYPE_CHECKING:
+    from vae.models.vae import VAE
+
+SHEET = 32  # images on the sheet of reconstructions
 
 
 def predict(config: DictConfig) -> list[Path]:
-    """Write images from a trained model and return their paths.
+    """Write the images that a configuration asks for and return their paths.
 
     Raises:
-        InputError: an option is out of its range, or there is no model or no image.
+        InputError: an option is out of its range, or there is no such model, label or image.
     """
     modes = {"sample": sample, "interpolate": interpolate, "reconstruct": reconstruct}
     if config.mode not in modes:
@@ -26,8 +33,8 @@ def predict(config: DictConfig) -> list[Path]:
     return modes[config.mode](model, config, Path(config.out).expanduser())
 
 
-def sample(model, config: DictConfig, out: Path) -> list[Path]:
-    """Draw `num_images` new cats: 000000.png …, and grid.png."""
+def sample(model: "VAE", config: DictConfig, out: Path) -> list[Path]:
+    """Write `num_images` new images, 000000.png …, and the sheet grid.png."""
     import torch
 
     from vae.models.vae import CHUNK
@@ -37,19 +44,19 @@ def sample(model, config: DictConfig, out: Path) -> list[Path]:
     y = model.draw_labels(config.num_images, config.seed, config.condition)
     z = model.sample_latents(config.num_images, config.seed, config.temperature, y)
     labels = [None] * len(z.split(CHUNK)) if y is None else y.split(CHUNK)
-    drawn = []
+    sheet = []
 
     def batches() -> Iterator[torch.Tensor]:
         for part in zip(z.split(CHUNK), labels, strict=True):
             images = model.decode(*part)
             if config.grid:
-                drawn.append(images)
+                sheet.append(images)
             yield images
 
     written = save_images(batches(), out)
     remove_stale(out, len(written))
     if config.grid:
-        written.append(save_grid(torch.cat(drawn), out / "grid.png"))
+        written.append(save_grid(torch.cat(sheet), out / "grid.png"))
     return written
 
 
@@ -60,7 +67,7 @@ def remove_stale(out: Path, count: int) -> None:
             path.unlink()
 
 
-def check_size(model, config: DictConfig, images: int) -> None:
+def check_size(model: "VAE", config: DictConfig, images: int) -> None:
     """Check that the machine can hold the latents of some images and, for the sheet, the images.
 
     Raises:
@@ -71,25 +78,30 @@ def check_size(model, config: DictConfig, images: int) -> None:
     require_memory(f"num_images={config.num_images}", 4 * images * (latent + pixels))  # float32
 
 
-def interpolate(model, config: DictConfig, out: Path) -> list[Path]:
-    """Draw a loop through `num_images` cats, `steps` frames from each to the next: 000000.png …, grid.png, loop.gif."""
-    from vae.data.images import read_images
+def interpolate(model: "VAE", config: DictConfig, out: Path) -> list[Path]:
+    """Write a loop through `num_images` images, `steps` frames from each to the next: 000000.png …, grid.png, loop.gif.
+
+    With `images` it passes those of a folder. A conditional model gives all frames the labels of the first.
+    """
     from vae.models.interpolation import closed_loop
     from vae.visualization.animations import save_cycle
     from vae.visualization.images import save_grid, save_images
 
-    y = model.draw_labels(1, config.seed, config.condition)  # one for the whole loop
     if config.images:
-        x = read_images(config.images, model.config.data)
-        z = model.encode(x, y if y is None else y.expand(len(x), -1))
+        require("cv2", "train", "reading photos")
+        from vae.data.images import read_images
+
+        z = model.encode(read_images(config.images, model.config.data))
         if len(z) < 2:
             raise InputError(f"images={config.images} holds one image: an interpolation needs two or more")
+        y = model.draw_labels(1, config.seed, config.condition) if config.condition else None
     else:
         check_size(model, config, config.num_images * config.steps)
-        labels = y if y is None else y.expand(config.num_images, -1)
+        y = model.draw_labels(1, config.seed, config.condition)
+        labels = None if y is None else y.expand(config.num_images, -1)
         z = model.sample_latents(config.num_images, config.seed, config.temperature, labels)
-    z = closed_loop(z, config.steps, config.path)
-    frames = model.decode(z, y if y is None else y.expand(len(z), -1))
+    path = closed_loop(z, config.steps, config.path)
+    frames = model.decode(path, None if y is None else y.expand(len(path), -1))
     written = save_images(frames, out)
     remove_stale(out, len(written))
     if config.grid:
@@ -98,31 +110,35 @@ def interpolate(model, config: DictConfig, out: Path) -> list[Path]:
     return written
 
 
-def reconstruct(model, config: DictConfig, out: Path) -> list[Path]:
-    """Reconstruct every image of a folder, under its own name."""
+def reconstruct(model: "VAE", config: DictConfig, out: Path) -> list[Path]:
+    """Write the reconstruction of each image of `images` under its name, and a sheet of both, grid.png.
+
+    With `condition` a conditional model decodes with these labels.
+    """
     import torch
 
+    require("cv2", "train", "reading photos")
     from vae.data.images import iterate_images
     from vae.visualization.images import save_image, save_reconstructions
 
     if not config.images:
         raise InputError("mode=reconstruct needs images=FOLDER, the images to reconstruct")
-
-    written, originals, drawn = [], [], []
+    y = model.draw_labels(1, config.seed, config.condition) if config.condition else None
+    written, originals, reconstructions = [], [], []
     for path, x in iterate_images(config.images, model.config.data):
-        reconstruction = model.reconstruct(x, model.draw_labels(1, config.seed, config.condition))
+        reconstruction = model.decode(model.encode(x), y)
         written.append(save_image(reconstruction[0], out / path.with_suffix(".png")))
-        if len(originals) < 32:
+        if len(originals) < SHEET:
             originals.append(x)
-            drawn.append(reconstruction)
+            reconstructions.append(reconstruction)
     if config.grid:
-        written.append(save_reconstructions(torch.cat(originals), torch.cat(drawn), out / "grid.png"))
+        sheet = save_reconstructions(torch.cat(originals), torch.cat(reconstructions), out / "grid.png")
+        written.append(sheet)
     return written
 
 
 @command("predict")
 def main(config: DictConfig) -> None:
-    """Draw, and print where the images are."""
     written = predict(config)
     print(f"{len(written)} images written: {written[0]} … {written[-1]}")
 

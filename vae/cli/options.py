@@ -154,7 +154,8 @@ def _overridden(name: str) -> dict[str, str | None]:
         if isinstance(entry, str) and entry != "_self_":
             found |= _overridden(f"{name.rpartition('/')[0]}/{entry}")
         elif isinstance(entry, dict):
-            found |= {key.partition("/")[2]: choice for key, choice in entry.items() if key.startswith("override /")}
+            chosen = {key: choice for key, choice in entry.items() if key.startswith("override /")}
+            found |= {key.partition("/")[2].partition("@")[0]: choice for key, choice in chosen.items()}
     return found
 
 

@@ -120,6 +120,7 @@ class PretrainedVAE:
         temperature: float = 1.0,
         sampler: str | Mapping | None = None,
         kind: str = "tensor",
+        condition: Mapping[str, Any] | None = None,
     ) -> Any:
         """Return n new images.
 
@@ -129,12 +130,15 @@ class PretrainedVAE:
             temperature: factor on the sampler's standard deviation; below 1 the images are more typical.
             sampler: another sampler for these images, see `load`.
             kind: as in `decode`.
+            condition: labels of all images, such as `{"fur": "black"}`, for a model that was trained with data.labels;
+                labels that are not given are drawn from their frequencies in the training set.
 
         Raises:
-            InputError: an argument is out of its range.
+            InputError: an argument is out of its range, or the model has no such label.
         """
         model = self.model if sampler is None else self._with(sampler)
-        return from_tensor(model.sample(n, seed, temperature), Format(kind, None))
+        y = model.draw_labels(n, seed, condition)
+        return from_tensor(model.sample(n, seed, temperature, y), Format(kind, None))
 
     def reconstruct(self, images: Images, find_faces: bool | None = None) -> Any:
         """Encode images and decode them again; arguments and errors as in `encode`."""
