@@ -82,3 +82,20 @@ def test_a_model_without_labels_has_no_conditions():
         images("models/cats64", "condition.fur=black")
     with pytest.raises(InputError, match="without data.labels"):
         vae.load("models/cats64").sample(1, condition={"fur": "black"})
+
+
+def test_a_condition_is_fixed_in_onnx(run):
+    import onnxruntime
+
+    from vae.models.onnx_export import MeanDecoder, SeededSampler, fixed_labels, to_onnx
+
+    model = vae.load(run).model
+    y = fixed_labels(model, {"fur": "black", "light": 0.5})
+    z = model.sample_latents(64, seed=0, y=y.expand(64, -1))
+    content = to_onnx(MeanDecoder(model, y), {"z": z}, "x", "decoder")
+    found = onnxruntime.InferenceSession(content).run(None, {"z": z[:3].numpy()})[0]
+    assert np.abs(found - model.decode(z[:3], y.expand(3, -1)).numpy()).max() < 1e-4
+    assert torch.equal(fixed_labels(model, None), model.labels.average(1))
+    many = SeededSampler(model.sampler, y)(torch.arange(4000), torch.tensor(1.0))
+    expected = model.sample_latents(4000, seed=0, y=y.expand(4000, -1))
+    assert (many.mean(0) - expected.mean(0)).abs().max() < 0.15 * expected.std()

@@ -99,14 +99,14 @@ def test_every_decoder_has_an_onnx_form(composed, name):
 class Noisy(torch.nn.Module):
     """A decoder that adds noise of its own: it is not fixed."""
 
-    def forward(self, z):
+    def forward(self, z, y=None):
         return torch.randn(len(z), 3, 64, 64)
 
 
 class Searching(torch.nn.Module):
     """A decoder whose steps depend on its numbers: it cannot be traced."""
 
-    def forward(self, z):
+    def forward(self, z, y=None):
         while z.sum() > 0:
             z = z - 1
         return z.new_zeros(len(z), 3, 64, 64)

@@ -17,8 +17,8 @@ from vae.app import static_page
 from vae.app.static_page import runtime, write_page
 from vae.cli.compose import compose
 from vae.cli.errors import InputError
-from vae.models.directions import load_directions
 from vae.models.onnx_export import SeededSampler
+from vae.models.serialization import load_directions
 from vae.models.vae import interpolate_latents
 from vae.visualization.images import to_uint8
 

@@ -82,12 +82,13 @@ def export_folder(config: DictConfig, out: Path) -> Path:
 def export_onnx(config: DictConfig, out: Path) -> Path:
     """Write encoder, decoder and sampler as ONNX files."""
     from vae.models import onnx_export
-    from vae.models.directions import load_directions
-    from vae.models.serialization import load
+    from vae.models.serialization import load, load_directions
     from vae.runs.lookup import find_run
 
     run = find_run(config.run)
-    onnx_export.export_onnx(load(run, config.get("sampler")), out, load_directions(run), half=config.half)
+    onnx_export.export_onnx(
+        load(run, config.get("sampler")), out, load_directions(run), config.half, condition=config.condition
+    )
     return out
 
 
@@ -97,7 +98,7 @@ def export_pt2(config: DictConfig, out: Path) -> Path:
     from vae.models.serialization import load
     from vae.runs.lookup import find_run
 
-    onnx_export.export_program(load(find_run(config.run)), out)
+    onnx_export.export_program(load(find_run(config.run)), out, config.condition)
     return out
 
 

@@ -15,13 +15,12 @@ def write_web_page(config: DictConfig) -> Path:
         EnvironmentProblem: a package is missing, or onnxruntime-web cannot be downloaded.
     """
     from vae.app.static_page import write_page
-    from vae.models.directions import load_directions
-    from vae.models.serialization import load
+    from vae.models.serialization import load, load_directions
     from vae.runs.lookup import find_run
 
     run, out = find_run(config.run), Path(config.out).expanduser()
     model = load(run, config.get("sampler"))
-    return write_page(model, out, load_directions(run), config.runtime.url, config.runtime.integrity)
+    return write_page(model, out, load_directions(run), **config.runtime, condition=config.condition)
 
 
 @command("web")

@@ -9,7 +9,9 @@ import hashlib
 import json
 import os
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from vae.cli.errors import InputError
 from vae.data.download import download
@@ -24,7 +26,14 @@ RUNTIME = ("ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threa
 MAX_BYTES = 64 << 20  # of one file of the runtime
 
 
-def write_page(model: VAE, folder: Path, directions: Directions, url: str, integrity: str) -> Path:
+def write_page(
+    model: VAE,
+    folder: Path,
+    directions: Directions,
+    url: str,
+    integrity: str,
+    condition: Mapping[str, Any] | None = None,
+) -> Path:
     """Write the page of a model.
 
     Args:
@@ -33,6 +42,7 @@ def write_page(model: VAE, folder: Path, directions: Directions, url: str, integ
         directions: of the latent space; those with a name become sliders.
         url: of the archive of onnxruntime-web.
         integrity: its checksum, `sha512-` and 64 bytes in base64, as npm states it.
+        condition: labels of all images, for a conditional model.
 
     Returns:
         The address of the page in the folder, `index.html`.
@@ -42,7 +52,7 @@ def write_page(model: VAE, folder: Path, directions: Directions, url: str, integ
         EnvironmentProblem: a package is missing, or the archive cannot be downloaded.
     """
     files = runtime(url, integrity)
-    export_onnx(model, folder, directions, half=True, parts=("decoder", "sampler"))
+    export_onnx(model, folder, directions, half=True, parts=("decoder", "sampler"), condition=condition)
     files |= {path.name: path.read_bytes() for path in (*SOURCE.iterdir(), ICON)}
     names = sorted({*files, "decoder.onnx", "sampler.onnx", "model.json"} - {"page.js"})
     version = hashlib.sha256()

@@ -120,7 +120,7 @@ class Decoder(Part):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Decode latents."""
-        z = self.stem(z).reshape(len(z), *self.latent_shape)
+        z = self.stem(z).reshape(-1, *self.latent_shape)
         return self.network(self.post_quant_conv(z / self.scale + self.shift)).float()
 
 

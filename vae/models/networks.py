@@ -169,7 +169,7 @@ class Decoder(Network):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Decode latents with labels `(N, C)`."""
-        h = self.stem(with_labels(z, y)).reshape(len(z), *self.coarsest)
+        h = self.stem(with_labels(z, y)).reshape(-1, *self.coarsest)
         return self.head(self.levels(h)).float()
 
 

@@ -14,7 +14,7 @@ import json
 import logging
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,11 @@ from torch import Tensor, nn
 from vae.cli.errors import InputError
 from vae.cli.extras import require
 from vae.models.directions import Directions
+from vae.models.latents.gaussian import Gaussian
+from vae.models.latents.moments import Moments
 from vae.models.samplers.gaussian_mixture import GaussianMixture
 from vae.models.samplers.prior import Prior
+from vae.models.samplers.sampler import Sampler
 from vae.models.vae import VAE
 from vae.runs.files import atomic_write
 
@@ -39,27 +42,33 @@ MASK = 0xFFFFFFFF  # of a word of 32 bits
 
 
 class MeanEncoder(nn.Module):
-    """Images `(B, 3, S, S)` → the mean of q(z|x), `(B, *latent)`."""
+    """Images `(B, 3, S, S)` → the mean of q(z|x), `(B, *latent)`, for fixed labels y `(1, C)` or None."""
 
-    def __init__(self, model: VAE) -> None:
+    def __init__(self, model: VAE, y: Tensor | None = None) -> None:
         super().__init__()
         self.encoder = model.encoder
         self.latent = model.latent
+        self.y = y
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.latent.mean(self.encoder(x))
+        return self.latent.mean(self.encoder(x, _for_each(x, self.y)))
 
 
 class MeanDecoder(nn.Module):
-    """Latents `(B, *latent)` → the mean of p(x|z), `(B, 3, S, S)`, clipped to [-1, 1]."""
+    """Latents `(B, *latent)` → the mean of p(x|z), `(B, 3, S, S)`, clipped to [-1, 1], for fixed labels y or None."""
 
-    def __init__(self, model: VAE) -> None:
+    def __init__(self, model: VAE, y: Tensor | None = None) -> None:
         super().__init__()
         self.decoder = model.decoder
         self.likelihood = model.likelihood
+        self.y = y
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.likelihood.mean(self.decoder(z)).clamp(-1, 1)
+        return self.likelihood.mean(self.decoder(z, _for_each(z, self.y))).clamp(-1, 1)
+
+
+def _for_each(batch: Tensor, y: Tensor | None) -> Tensor | None:
+    return None if y is None else y.expand(batch.shape[0], -1)
 
 
 class SeededSampler(nn.Module):
@@ -71,23 +80,25 @@ class SeededSampler(nn.Module):
 
     Args:
         sampler: a Gaussian mixture, or the prior N(0, I).
+        y: `(1, C)`, the labels of all latents; None for an unconditional model.
 
     Raises:
         InputError: the sampler is another one.
     """
 
-    def __init__(self, sampler: nn.Module) -> None:
+    def __init__(self, sampler: Sampler, y: Tensor | None = None) -> None:
         super().__init__()
         self.shape = tuple(sampler.shape)
         self.size = math.prod(self.shape)
         self.mixture = isinstance(sampler, GaussianMixture)
         if self.mixture:
-            self.register_buffer("cumulative", (sampler.weights / sampler.weights.sum()).cumsum(0)[:-1].clone())
-            self.register_buffer("means", sampler.means.clone())
+            weights, means = (sampler.weights, sampler.means) if y is None else sampler.given(y)
+            self.register_buffer("cumulative", (weights / weights.sum()).cumsum(0)[:-1].clone())
+            self.register_buffer("means", means.clone())
             self.register_buffer("cholesky", sampler.cholesky.clone())
-        elif not isinstance(sampler, Prior):
+        elif not (isinstance(sampler, Prior) and isinstance(sampler.latent, Gaussian | Moments)):
             raise InputError(
-                f"the sampler {type(sampler).__name__} has no ONNX form: export with sampler=gmm or sampler=prior"
+                f"the sampler {type(sampler).__name__} of this latent has no ONNX form: export with sampler=gmm"
             )
 
     def forward(self, seed: Tensor, temperature: Tensor) -> Tensor:
@@ -130,6 +141,7 @@ def export_onnx(
     directions: Directions | None = None,
     half: bool = False,
     parts: Sequence[str] = ("encoder", "decoder", "sampler"),
+    condition: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Write a model as ONNX files and check them against PyTorch.
 
@@ -139,6 +151,7 @@ def export_onnx(
         directions: of the latent space; those with a name go into `model.json`.
         half: keep the weights as float16, in half the bytes; they are computed with as float32.
         parts: which of encoder, decoder and sampler.
+        condition: labels of all images, for a conditional model; without them it draws by its average labels.
 
     Returns:
         The files written.
@@ -153,16 +166,14 @@ def export_onnx(
     size, shape = model.config.data.image_size, tuple(model.latent.shape)
     z = torch.randn(CHECKED, *shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        x = MeanDecoder(model)(z)
+        x = MeanDecoder(model, y := fixed_labels(model, condition))(z)
     graphs = {
-        "decoder": (MeanDecoder(model), {"z": z}, "x"),
-        "encoder": (MeanEncoder(model), {"x": x}, "z"),
-        "sampler": (
-            SeededSampler(model.sampler),
-            {"seed": torch.arange(CHECKED), "temperature": torch.tensor(1.0)},
-            "z",
-        ),
+        "decoder": (MeanDecoder(model, y), {"z": z}, "x"),
+        "encoder": (MeanEncoder(model, y), {"x": x}, "z"),
     }
+    if "sampler" in parts:
+        seeds = {"seed": torch.arange(CHECKED), "temperature": torch.tensor(1.0)}
+        graphs["sampler"] = (SeededSampler(model.sampler, y), seeds, "z")
     folder, written = Path(folder), []
     contents = {name: to_onnx(*graph, name, half) for name, graph in graphs.items() if name in parts}
     for name, content in contents.items():
@@ -175,16 +186,27 @@ def export_onnx(
     return [*written, folder / "model.json"]
 
 
-def export_program(model: VAE, folder: Path | str) -> Path:
+def fixed_labels(model: VAE, condition: Mapping[str, Any] | None) -> Tensor | None:
+    """Return the labels `(1, C)` that an exported model draws by; None for an unconditional model.
+
+    Raises:
+        InputError: the model has no such label, or the label no such value.
+    """
+    if condition or model.labels is None:
+        return model.draw_labels(1, 0, condition)
+    return model.labels.average(1)
+
+
+def export_program(model: VAE, folder: Path | str, condition: Mapping[str, Any] | None = None) -> Path:
     """Write the decoder as `decoder.pt2`, a program of `torch.export` with a dynamic batch.
 
     Raises:
         InputError: the model has no fixed decoder.
     """
     model, path = model.to("cpu").eval(), Path(folder) / "decoder.pt2"
-    z = torch.zeros(2, *model.latent.shape)
+    z, decoder = torch.zeros(2, *model.latent.shape), MeanDecoder(model, fixed_labels(model, condition))
     with _refusal("decoder"), _quiet():
-        program = torch.export.export(MeanDecoder(model), (z,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        program = torch.export.export(decoder, (z,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     with atomic_write(path) as temporary:
         torch.export.save(program, temporary)
     return path

@@ -106,6 +106,10 @@ class GaussianMixture(Sampler):
             z = z + torch.einsum("nij,nj->ni", self.gain[component], y.to(device) - self.label_means[component])
         return z.unflatten(1, self.shape)
 
+    def given(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return weights `(K,)` and means `(K, D)` of the mixture p(z|y) for one row of labels, `(1, C)`."""
+        return self._weights_given(y)[0], self.means + (self.gain @ (y - self.label_means)[:, :, None])[:, :, 0]
+
     def _weights_given(self, y: Tensor) -> Tensor:
         """Return p(k|y), `(n, K)`, for labels `(n, C)`."""
         off = (y[:, None] - self.label_means).movedim(0, -1)  # (K, C, n)
