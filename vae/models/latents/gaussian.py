@@ -18,6 +18,21 @@ def standard_normal_log_prob(z: Tensor) -> Tensor:
     return -0.5 * (z.square() + LOG_2PI).sum(-1)
 
 
+def diagonal_gaussian(mu: Tensor, log_var: Tensor, k: int) -> LatentSample:
+    """Sample q(z|x) = N(mu, diag(exp(log_var))), `(B, *shape)`, with its densities and those of p(z) = N(0, I)."""
+    std = (0.5 * log_var).exp()
+    like = {"dtype": mu.dtype, "device": mu.device}
+    noise = global_batch_noise(lambda rows: torch.randn(k, rows, *mu.shape[1:], **like), len(mu), dim=1)
+    z = torch.addcmul(mu, std, noise)
+    return LatentSample(
+        z=z,
+        log_q=-0.5 * (noise.square() + log_var + LOG_2PI).flatten(2).sum(-1),
+        log_p=standard_normal_log_prob(z.flatten(2)),
+        kl=0.5 * (mu.square() + log_var.exp() - 1 - log_var).flatten(1),
+        posterior=Normal(mu.flatten(1), std.flatten(1), validate_args=False),
+    )
+
+
 class Gaussian(Latent):
     """q(z|x) = N(mu, diag(exp(log_var))) and p(z) = N(0, I) (Kingma & Welling 2014, eq. 9 and appendix B).
 
@@ -58,18 +73,7 @@ class Gaussian(Latent):
 
     def infer(self, features: list[Tensor], k: int = 1) -> LatentSample:
         """Sample with the reparameterization trick z = mu + σ·ε."""
-        mu, log_var = self.parameters_of_posterior(features)
-        std = (0.5 * log_var).exp()
-        like = {"dtype": mu.dtype, "device": mu.device}
-        noise = global_batch_noise(lambda rows: torch.randn(k, rows, *self.shape, **like), len(mu), dim=1)
-        z = torch.addcmul(mu, std, noise)
-        return LatentSample(
-            z=z,
-            log_q=-0.5 * (noise.square() + log_var + LOG_2PI).sum(-1),
-            log_p=standard_normal_log_prob(z),
-            kl=0.5 * (mu.square() + log_var.exp() - 1 - log_var),
-            posterior=Normal(mu, std, validate_args=False),
-        )
+        return diagonal_gaussian(*self.parameters_of_posterior(features), k)
 
     def mean(self, features: list[Tensor]) -> Tensor:
         """Return mu, `(B, D)`."""

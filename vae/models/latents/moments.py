@@ -2,12 +2,10 @@
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Normal
 
 from vae.cli.errors import InputError
-from vae.data.noise import global_batch_noise
-from vae.models.latents.gaussian import LOG_2PI
-from vae.models.latents.latent import DENSITY, POSTERIOR, Latent, LatentSample, at_least_float32
+from vae.models.latents.gaussian import diagonal_gaussian
+from vae.models.latents.latent import CONTINUOUS, DENSITY, POSTERIOR, Latent, LatentSample, at_least_float32
 
 
 class Moments(Latent):
@@ -22,7 +20,7 @@ class Moments(Latent):
         InputError: the encoder gives an odd number of feature maps.
     """
 
-    provides = frozenset({DENSITY, POSTERIOR})
+    provides = frozenset({CONTINUOUS, DENSITY, POSTERIOR})
 
     def __init__(self, encoder: nn.Module) -> None:
         channels, height, width = encoder.feature_shapes[-1]
@@ -34,18 +32,7 @@ class Moments(Latent):
 
     def infer(self, features: list[Tensor], k: int = 1) -> LatentSample:
         """Sample with the reparameterization trick z = mu + σ·ε."""
-        mu, log_var = at_least_float32(features[-1]).chunk(2, dim=1)
-        std = (0.5 * log_var).exp()
-        like = {"dtype": mu.dtype, "device": mu.device}
-        noise = global_batch_noise(lambda rows: torch.randn(k, rows, *self.shape, **like), len(mu), dim=1)
-        z = torch.addcmul(mu, std, noise)
-        return LatentSample(
-            z=z,
-            log_q=-0.5 * (noise.square() + log_var + LOG_2PI).flatten(2).sum(-1),
-            log_p=-0.5 * (z.square() + LOG_2PI).flatten(2).sum(-1),
-            kl=0.5 * (mu.square() + log_var.exp() - 1 - log_var).flatten(1),
-            posterior=Normal(mu.flatten(1), std.flatten(1), validate_args=False),
-        )
+        return diagonal_gaussian(*at_least_float32(features[-1]).chunk(2, dim=1), k)
 
     def mean(self, features: list[Tensor]) -> Tensor:
         """Return mu, `(B, C, h, w)`."""
