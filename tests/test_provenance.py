@@ -111,3 +111,11 @@ def test_the_command_brings_back_every_option(composed, options):
     for key in ("name", "raw_dir", "source", "align", "fill", "min_confidence", "attributes", "split"):
         assert again[key] == data[key], command
     assert len(words) <= len(options) + 2
+
+
+def test_cartoon_cats_are_not_the_data_of_the_box_model(composed, drawn, tmp_path):
+    """`make evaluate run=models/cats64` after `make data data.name=catfaces`."""
+    theirs = OmegaConf.load(Path(__file__).parents[1] / "models" / "cats64" / "config.yaml").data
+    make_dataset(composed("make_dataset", *drawn, "data.name=catfaces", f"data.processed_dir={tmp_path}").data)
+    with pytest.raises(InputError, match="`make data data=indexed data.name=catfaces data.processed_dir="):
+        load_datamodule(theirs, tmp_path)
