@@ -1,4 +1,4 @@
-"""make predict condition.fur=black: a model that was trained with labels draws by them."""
+"""`data.labels` reaches encoder, decoder and sampler, and `make predict condition.fur=black` draws by it."""
 
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import vae
 from tests.conftest import TINY
 from vae.cli.compose import compose
 from vae.cli.errors import InputError
+from vae.models.serialization import load_labels, load_latents
 from vae.predict_model import predict
 from vae.visualization.images import save_images, to_uint8
 
@@ -99,3 +100,26 @@ def test_a_condition_is_fixed_in_onnx(run):
     many = SeededSampler(model.sampler, y)(torch.arange(4000), torch.tensor(1.0))
     expected = model.sample_latents(4000, seed=0, y=y.expand(4000, -1))
     assert (many.mean(0) - expected.mean(0)).abs().max() < 0.15 * expected.std()
+
+
+def test_labels_are_saved_with_the_latents(run):
+    assert load_labels(run).shape == (len(load_latents(run)), vae.load(run).model.labels.dim)
+
+
+def test_fewer_images_replace_more(run):
+    for count in (5, 2):
+        predict(compose("predict", f"run={run}", "out=cats", f"num_images={count}"))
+    assert sorted(path.name for path in Path("cats").iterdir()) == ["000000.png", "000001.png", "grid.png"]
+
+
+def test_a_label_steers_what_is_drawn(composed, drawn, tmp_path):
+    """Exposure is a factor of the drawn cats: a high one makes brighter images."""
+    quick = ["trainer.accelerator=cpu", "logger=none", "report=false", "callbacks.figures=null", "latest=false"]
+    labels = ["data.labels=[exposure]", "trainer.max_epochs=60", "callbacks.ema=null", "data.augment=null"]
+    vae.train(
+        composed("train", *TINY, *drawn, *quick, *labels, "sampler.n_components=2", f"run_dir={tmp_path / 'run'}")
+    )
+    dark, bright = (
+        images(tmp_path / "run", f"condition.exposure={exposure}", "num_images=32").mean() for exposure in (0.88, 1.14)
+    )
+    assert bright > dark + 2
