@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import statistics
 import time
 from contextlib import redirect_stderr, redirect_stdout
@@ -42,7 +43,8 @@ class Clock(pl.Callback):
 
 
 def trained(*options: str) -> dict[str, float]:
-    """Train as `make train` does, in the folder `run`, and say nothing; the measures."""
+    """Train as `make train` does, in an empty folder `run` and without output, and return the metrics."""
+    shutil.rmtree("run", ignore_errors=True)
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         return train(compose("train", *options, "run_dir=run"))
 

@@ -75,7 +75,7 @@ def main(kills: int, folder: Path, options: list[str]) -> None:
     os.makedirs(folder, exist_ok=True)
     os.chdir(folder)
     config = compose("train", "data.raw_dir=raw", "data.processed_dir=processed", *SMALL, *options)
-    finish(start(config, run_dir="whole", trainer={"max_epochs": 1}))  # draws the cats
+    finish(start(config, run_dir="first", trainer={"max_epochs": 1}))  # draws the cats
     begun = time.monotonic()
     finish(start(config, run_dir="whole"))
     seconds = time.monotonic() - begun

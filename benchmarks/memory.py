@@ -1,5 +1,6 @@
 """Peak memory of make data and of training, with 10,000 faces against 1,000."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,7 +25,12 @@ def measure(options) -> tuple[list[Row], dict]:
         ]
 
     def peaks(commands: dict[int, list[str]]) -> list[tuple[float, float]]:
-        return [(child(commands[many])[1], child(commands[few])[1]) for _ in range(rounds)]
+        measured = []
+        for _ in range(rounds):
+            for count in (few, many):
+                shutil.rmtree(f"run{count}", ignore_errors=True)
+            measured.append((child(commands[many])[1], child(commands[few])[1]))
+        return measured
 
     against = f"with {few:,}"
     return [

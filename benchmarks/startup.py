@@ -1,6 +1,7 @@
 """From a command typed to what it is for, in new processes; beside `import torch` alone."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ def measure(options) -> tuple[list[Row], dict]:
         return ["make", "-s", "-C", str(ROOT), f"VENV={sys.prefix}", *words]
 
     def first_step() -> float:
+        shutil.rmtree(here / "other", ignore_errors=True)
         begun = time.time()
         child(make("train", *data, f"run_dir={here / 'other'}", FIRST % clock))
         return json.loads(clock.read_text())[0] - begun

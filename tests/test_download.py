@@ -85,11 +85,10 @@ def nothing_else(folder, *names):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == sorted(names)
 
 
-def test_a_file_arrives_whole(server, tmp_path, capsys):
+def test_a_file_arrives_whole(server, tmp_path):
     download(server.url("cats.zip"), tmp_path / "new" / "cats.zip")
     assert (tmp_path / "new" / "cats.zip").read_bytes() == DATA
     assert nothing_else(tmp_path, "new/cats.zip")
-    assert "cats.zip: 100%" in capsys.readouterr().err
 
 
 def test_a_file_that_is_there_is_not_fetched(server, tmp_path):
@@ -252,7 +251,6 @@ def test_a_zip_file_is_extracted(tmp_path, capsys):
     unzip(tmp_path / "cats.zip", tmp_path / "new" / "cats")
     assert nothing_else(tmp_path / "new" / "cats", "a.jpg", "CAT_00/a.jpg", "CAT_00/a.jpg.cat", "windows/b.jpg")
     assert (tmp_path / "new/cats/CAT_00/a.jpg").read_bytes() == b"2" * 5000
-    assert "100%" in capsys.readouterr().err
 
 
 def link():

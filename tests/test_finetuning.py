@@ -54,7 +54,7 @@ def test_it_begins_with_a_lower_loss_than_from_scratch(first, train):
 def test_weights_and_network_are_those_of_the_other_model(first, train, composed, tmp_path, half):
     source = first
     if half:
-        source = export_model(composed("export", f"run={first}", f"to={tmp_path / 'box'}"))
+        source = export_model(composed("export", f"run={first}", f"out={tmp_path / 'box'}"))
     train("started", f"init_from={source}", "model=resnet", "trainer.max_epochs=0", "sampler.n_components=2")
     before, after = load(source), load(tmp_path / "started")
     for part in ("encoder", "decoder", "likelihood"):

@@ -31,10 +31,12 @@ PIXELS = """() => {
 }"""
 MOVE = "(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }"
 
+BOX = Path(__file__).parents[1] / "models" / "cats64"
+
 
 @pytest.fixture(scope="module")
 def model():
-    return vae.load("models/cats64")
+    return vae.load(BOX)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +120,7 @@ def test_the_pixels_are_those_of_pytorch(page, model, latent):
 
 
 def test_a_slider_moves_along_its_direction(page, model, latent):
-    directions, z = load_directions("models/cats64"), latent(seed(page))
+    directions, z = load_directions(BOX), latent(seed(page))
     for row, name in enumerate(filter(None, directions.names)):
         page.click("#reset")
         page.get_by_label(f"From {name.replace(' – ', ' to ')}").evaluate(MOVE, "1.5")

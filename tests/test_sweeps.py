@@ -352,6 +352,6 @@ def test_the_best_is_finite():
 
 def test_the_record_keeps_what_was_typed():
     options, folder = begin_sweep(["seed=1,2", "hydra.sweep.dir=s", "hydra.launcher.n_jobs=3"])
-    assert options[:2] == ["seed=1,2", "hydra.launcher.n_jobs=3"] and f"hydra.sweep.dir={folder}" in options
+    assert options[:2] == ["seed=1,2", "hydra.launcher.n_jobs=3"] and f"hydra.sweep.dir='{folder}'" in options
     again, _ = begin_sweep(["hydra.launcher.n_jobs=1", "resume=s"])
     assert again[0] == "seed=1,2" and "hydra.launcher.n_jobs=1" in again

@@ -87,7 +87,7 @@ def test_a_checkpoint_of_another_shape_is_named(options, composed, run, tmp_path
 
 
 def test_fast_dev_run_leaves_the_latest_run_alone(options, composed, tmp_path):
-    train(composed("train", *options, f"run_dir={tmp_path / 'run'}", "+trainer.fast_dev_run=true"))
+    train(composed("train", *options, f"run_dir={tmp_path / 'run'}", "trainer.fast_dev_run=true"))
     assert (tmp_path / "run" / "model.safetensors").exists() and not (tmp_path / "models" / "latest").exists()
 
 
