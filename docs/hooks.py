@@ -61,7 +61,7 @@ def _number(value: float) -> str:
 def on_files(files: Files, config: object) -> Files:
     """Add the generated pages."""
     pages = {"reference/configuration.md": configuration(), "reference/commands.md": commands()}
-    for package in ("data", "models", "metrics", "visualization", "app"):
+    for package in ("cli", "runs", "data", "models", "metrics", "training", "visualization", "app"):
         pages[f"reference/{package}.md"] = reference(package)
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))

@@ -16,7 +16,7 @@ import vae
 from vae.app import static_page
 from vae.app.static_page import runtime, write_page
 from vae.cli.compose import compose
-from vae.cli.errors import InputError
+from vae.cli.errors import EnvironmentProblem, InputError
 from vae.models.onnx_export import SeededSampler
 from vae.models.serialization import load_directions
 from vae.models.vae import interpolate_latents
@@ -49,9 +49,11 @@ def latent(model):
 @pytest.fixture(scope="module")
 def folder(model, tmp_path_factory) -> Path:
     options = compose("web").runtime
-    if not (static_page.cache() / options.url.rpartition("/")[2]).is_file():
+    if not (static_page.cache() / f"{options.package.replace('@', '-')}.tgz").is_file():
         pytest.skip("onnxruntime-web is not in the cache, and tests use no network: run `make web` once")
-    page = write_page(model.model, tmp_path_factory.mktemp("page"), model.directions, options.url, options.integrity)
+    page = write_page(
+        model.model, tmp_path_factory.mktemp("page"), model.directions, options.package, options.integrity
+    )
     return page.parent
 
 
@@ -179,7 +181,14 @@ def test_another_archive_than_stated_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     source = tmp_path / "runtime.tgz"
     source.write_bytes(b"something else")
-    monkeypatch.setattr(static_page, "download", lambda url, path: path.parent.mkdir() or shutil.copy(source, path))
+    monkeypatch.setattr(static_page, "fetch", lambda _, path: path.parent.mkdir() or shutil.copy(source, path))
     with pytest.raises(InputError, match="another checksum"):
-        runtime("https://registry.example/runtime.tgz", compose("web").runtime.integrity)
-    assert not (tmp_path / "vae-cats" / "runtime.tgz").exists()
+        runtime("runtime@1", compose("web").runtime.integrity)
+    assert not (tmp_path / "vae-cats" / "runtime-1.tgz").exists()
+
+
+def test_npm_that_is_missing_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EnvironmentProblem, match="npm is not installed: it fetches runtime@1"):
+        runtime("runtime@1", compose("web").runtime.integrity)

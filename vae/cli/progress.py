@@ -17,7 +17,7 @@ class ProgressBar(tqdm):
     """tqdm on a terminal; elsewhere a line on stdout for each tenth of a job that takes longer than `LONG_JOB`.
 
     Args:
-        *args, **kwargs: those of tqdm.
+        *args: those of tqdm.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
