@@ -101,7 +101,7 @@ def test_a_private_or_missing_repository(hub, files, monkeypatch):
 
 def test_a_model_is_shared_and_comes_back(hub, composed, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    config = composed("export", "run=models/cats64", "out=hub:me/mine", "licence=CC BY 4.0", "num_images=4")
+    config = composed("export", f"run={BOX}", "out=hub:me/mine", "licence=CC BY 4.0", "num_images=4")
     address = export_model(config)
     assert "/me/mine/commit/" in address
     card = hub.commits["me/mine"][-1]["README.md"].decode()
@@ -112,7 +112,7 @@ def test_a_model_is_shared_and_comes_back(hub, composed, monkeypatch):
 
 def test_without_a_token_nothing_is_shared(hub, composed):
     with pytest.raises(InputError, match="token") as refusal:
-        export_model(composed("export", "run=models/cats64", "out=hub:me/mine", "num_images=4"))
+        export_model(composed("export", f"run={BOX}", "out=hub:me/mine", "num_images=4"))
     assert "\n" not in str(refusal.value) and hub.commits == {}
 
 

@@ -11,6 +11,7 @@ import torch
 
 from tests.conftest import TINY
 from vae.cli.errors import InputError
+from vae.cli.locations import BOX
 from vae.export_model import export_model
 from vae.models.build import build
 from vae.models.onnx_export import MeanDecoder, SeededSampler, export_onnx, to_onnx, uniform
@@ -19,13 +20,13 @@ from vae.models.serialization import load
 
 @pytest.fixture(scope="module")
 def model():
-    return load("models/cats64")
+    return load(BOX)
 
 
 @pytest.fixture(scope="module")
 def folder(composed, tmp_path_factory):
     out = tmp_path_factory.mktemp("onnx") / "box"
-    return export_model(composed("export", "run=models/cats64", f"out={out}", "format=onnx"))
+    return export_model(composed("export", f"run={BOX}", f"out={out}", "format=onnx"))
 
 
 def run(folder, name: str, **inputs) -> np.ndarray:
@@ -114,7 +115,7 @@ class Searching(torch.nn.Module):
 
 @pytest.mark.parametrize("decoder", [Noisy, Searching])
 def test_a_decoder_that_is_not_fixed_is_refused(tmp_path, decoder):
-    model = load("models/cats64")
+    model = load(BOX)
     model.decoder = decoder()
     with pytest.raises(InputError, match="decoder of this model") as refusal:
         export_onnx(model, tmp_path)
@@ -122,7 +123,7 @@ def test_a_decoder_that_is_not_fixed_is_refused(tmp_path, decoder):
 
 
 def test_a_sampler_without_an_onnx_form_is_refused(tmp_path):
-    model = load("models/cats64")
+    model = load(BOX)
     model.sampler = torch.nn.Identity()
     model.sampler.shape = (128,)
     with pytest.raises(InputError, match="sampler=gmm"):
@@ -130,7 +131,7 @@ def test_a_sampler_without_an_onnx_form_is_refused(tmp_path):
 
 
 def test_the_command(model, composed, tmp_path):
-    out = export_model(composed("export", "run=models/cats64", f"out={tmp_path / 'pt2'}", "format=pt2"))
+    out = export_model(composed("export", f"run={BOX}", f"out={tmp_path / 'pt2'}", "format=pt2"))
     z = model.sample_latents(3, seed=0)
     assert torch.allclose(torch.export.load(out / "decoder.pt2").module()(z), MeanDecoder(model)(z), atol=1e-5)
     with pytest.raises(InputError, match="format must be one of"):

@@ -82,7 +82,7 @@ def make_dataset(data: DictConfig) -> Path:
             result = partial(
                 _result, raw_dir=raw_dir, settings=settings, attributes=instantiate(data.attributes) or _no_attributes
             )
-            meta = {"raw_dir": str(raw_dir.absolute()), "settings": settings, "split": split, "hash": hashes}
+            meta = {"raw_dir": str(raw_dir), "settings": settings, "split": split, "hash": hashes}
             _make(folder, raw_dir, photos, result, meta, data.workers)
         if data.split.get("copy_to"):
             out = Path(data.split.copy_to).expanduser()
@@ -101,7 +101,7 @@ def _find_raw_dir(data: DictConfig, folder: Path) -> Path:
     default = str(data.raw_dir) == f"data/raw/{data.name}"  # one that was typed stays
     done = _opened(folder) if default and not exists else None
     before = done and done.meta.get("raw_dir")
-    if before and Path(before) != raw_dir.absolute() and os.path.isdir(before):
+    if before and Path(before).absolute() != raw_dir.absolute() and os.path.isdir(before):
         print(f"{folder} was made from {before}: data.raw_dir is that folder")
         data.raw_dir = before
         return Path(before)
