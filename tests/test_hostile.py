@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import resource
+import shutil
 import struct
 import sys
 from collections.abc import Iterator
@@ -16,12 +17,13 @@ import yaml
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import vae
 from tests.conftest import TINY
 from vae.cli.errors import InputError
-from vae.models.serialization import load
+from vae.cli.locations import BOX
+from vae.models.serialization import load, verify_export
 from vae.runs.safe_parsing import MAX_BYTES, read_json, read_yaml
 from vae.runs.stored_options import is_safe
 from vae.runs.sweeps import begin_sweep
@@ -636,3 +638,36 @@ def test_the_reader_takes_what_we_write(tmp_path):
     (tmp_path / "a.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values)))
     (tmp_path / "a.json").write_text(json.dumps(values))
     assert read_yaml(tmp_path / "a.yaml") == read_json(tmp_path / "a.json") == values
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sampler.weights", float("nan")),
+        ("sampler.weights", -1.0),
+        ("sampler.cholesky", float("inf")),
+        ("decoder.head.weight", float("nan")),
+    ],
+)
+def test_weights_that_draw_nothing_are_refused(tmp_path, name, value):
+    shutil.copytree(BOX, tmp_path / "model")
+    weights = load_file(tmp_path / "model" / "model.safetensors")
+    weights[name].view(-1)[0] = value
+    save_file(weights, tmp_path / "model" / "model.safetensors")
+    with pytest.raises(InputError, match=f"{name} has values that are NaN, infinite or negative"):
+        load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("checksums", ["[" * 100000, "[1, 2]", '{"a": ' * 5000, "7", '"text"'])
+def test_metadata_of_any_shape_is_a_damaged_file(tmp_path, checksums):
+    shutil.copytree(BOX, tmp_path / "model")
+    weights = load_file(tmp_path / "model" / "model.safetensors")
+    save_file(weights, tmp_path / "model" / "model.safetensors", metadata={"checksums": checksums})
+    assert verify_export(tmp_path / "model")
+
+
+def test_one_latent_is_too_few_for_a_mixture(tmp_path, composed):
+    shutil.copytree(BOX, tmp_path / "model")
+    save_file({"latents": torch.zeros(1, 128)}, tmp_path / "model" / "latents.safetensors")
+    with pytest.raises(InputError, match="two latents or more"):
+        load(tmp_path / "model", sampler=composed("predict", "sampler=gmm", "sampler.n_components=3").sampler)

@@ -155,7 +155,7 @@ def load(run: Path | str, sampler: DictConfig | None = None) -> VAE:
     _validate(config, folder)
     with _described_by(folder / CONFIG):
         model = build(config)
-    model.load_state_dict(_read_weights(folder / MODEL))
+    model.load_state_dict(_finite(_read_weights(folder / MODEL), folder / MODEL))
     if sampler is not None and sampler != config.sampler:
         require(model.latent, get_class(sampler._target_), "sampler")
         label_dim = model.labels.dim if model.labels else 0
@@ -317,6 +317,18 @@ def upgrade_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         if all(half is not None for half in halves):
             renamed[f"latent.head.{kind}"] = torch.cat(halves)
     return renamed
+
+
+def _finite(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return weights once they are known to be finite, and those of a mixture not to be negative.
+
+    Raises:
+        InputError: they are not, so that nothing could be drawn.
+    """
+    for name, value in weights.items():
+        if not value.isfinite().all() or (name == "sampler.weights" and (value < 0).any()):
+            raise InputError(f"{path} cannot be used: {name} has values that are NaN, infinite or negative")
+    return weights
 
 
 def _read(path: Path) -> dict[str, Tensor]:

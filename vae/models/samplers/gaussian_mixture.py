@@ -61,10 +61,16 @@ class GaussianMixture(Sampler):
             self.register_buffer("gain", torch.zeros(n_components, size, label_dim))  # Σ_zy·Σ_yy⁻¹
 
     def fit(self, z: Tensor, y: Tensor | None = None) -> None:
-        """Fit the mixture to `(N, *shape)` latents, jointly with `(N, C)` labels where there are some."""
+        """Fit the mixture to `(N, *shape)` latents, jointly with `(N, C)` labels where there are some.
+
+        Raises:
+            InputError: there are fewer than two latents.
+        """
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture as Fit
 
+        if len(z) < 2:
+            raise InputError(f"the Gaussian mixture needs two latents or more, not {len(z)}: choose sampler=prior")
         z = z.flatten(1).double().cpu()
         joint = z if y is None else torch.cat([z, y.double().cpu()], dim=1)
         k = max(1, min(self.n_components, len(z) // 10))
