@@ -279,3 +279,9 @@ def test_an_autoencoder_with_a_norm_is_the_regularized_one():
     sample = latent.infer([x], k=2)
     torch.testing.assert_close(sample.penalty, 1.5 * latent.head(x.flatten(1)).square().sum(1))
     assert torch.equal(sample.z[0], sample.z[1]) and not sample.log_q.any() and not sample.kl_by_group().any()
+
+
+def test_bits_per_dim_are_logged_only_where_they_bound_the_evidence():
+    encoder = Pixels()
+    assert Gaussian(encoder, D).bounds_evidence and FiniteScalar(encoder).bounds_evidence
+    assert not Point(encoder, D).bounds_evidence

@@ -39,8 +39,10 @@ def bound_metrics(model: VAE, batches: Sequence[Batch], k: int, seed: int) -> di
 
     Returns:
         `elbo`, `elbo_se`, `iwae`, `iwae_se`, `iwae_samples`; `bits_per_dim` and `iwae_bits_per_dim` if the likelihood
-        is a normalized density.
+        is a normalized density; nothing where the latent has no density.
     """
+    if not model.latent.bounds_evidence:
+        return {}
     chunk = max(1, DECODED_BATCH // k)
     weights = []
     with torch.no_grad(), torch.random.fork_rng(devices=[]):

@@ -112,7 +112,7 @@ class VAEModule(pl.LightningModule):
         model = self.model
         reconstruction, kl = -log_px.mean(), latent.kl_by_group().sum(1).mean()
         scalars = {"reconstruction": reconstruction, "kl": kl, **result.scalars, **model.likelihood.scalars()}
-        if model.likelihood.normalized:
+        if model.likelihood.normalized and model.latent.bounds_evidence:
             scalars["bits_per_dim"] = bits_per_dim(reconstruction + kl, batch.x[0].numel())
         if compared != 0:
             count = min(log_px.shape[1], compared or log_px.shape[1])

@@ -63,6 +63,11 @@ class Latent(nn.Module):
         super().__init__()
         self.shape = tuple(shape)
 
+    @property
+    def bounds_evidence(self) -> bool:
+        """Whether log p(x|z) + log p(z) − log q(z|x) bounds log p(x); not for the point posterior of an autoencoder."""
+        return bool(self.provides & {DENSITY, INDICES})
+
     def infer(self, features: list[Tensor], k: int = 1) -> LatentSample:
         """Sample the posterior of B images.
 
