@@ -8,6 +8,7 @@ checkout needs `benchmarks/clock.py`; its own environment is used if it has one.
 
 import json
 import os
+import shutil
 import statistics
 import sys
 from pathlib import Path
@@ -37,6 +38,7 @@ def measure(options) -> tuple[list[Row], dict]:
             *("callbacks.figures=null", "logger=none", "latest=false", f"hydra.run.dir={side}", CLOCK % clock),
         ]
         side.mkdir(exist_ok=True)
+        shutil.rmtree(side / "run", ignore_errors=True)
         child(command, PYTHONPATH=str(checkout))
         ends = json.loads(clock.read_text())[1:-1]
         return 1 / statistics.median(after - before for before, after in zip(ends[:-1], ends[1:], strict=True))
