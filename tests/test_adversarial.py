@@ -171,3 +171,28 @@ def test_a_batch_of_one_and_a_rate_that_is_too_high_are_told(first, train):
 def test_one_needs_a_trained_model(train):
     with pytest.raises(InputError, match="objective=adversarial goes on from a trained model"):
         train("none", *SHARPEN)
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_every_process_draws_its_own_share_of_the_new_images(composed, monkeypatch, world):
+    """With two processes the drawn latents are the two halves of one draw, and not the same twice."""
+    from vae.data.batch import Batch
+    from vae.models.regularizers.regularizer import State
+    from vae.training.build import build_module
+
+    config = composed("train", *TINY, "experiment=sharpen", *SHARPEN[1:3], "sampler=prior", "trainer.accelerator=cpu")
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: world)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda *_, **__: None)
+    drawn = []
+    for rank in range(world):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        torch.manual_seed(0)
+        module = build_module(config)
+        module.objective.start(module.model, [Batch(torch.zeros(4, 3, 16, 16))], resumed=False)
+        module.model.decoder.register_forward_pre_hook(lambda _, inputs: drawn.append(inputs[0][8 // world :]))
+        torch.manual_seed(1)
+        module.train()
+        module.objective(module.model, Batch(torch.zeros(16 // world, 3, 16, 16)), State())
+    together = torch.cat(drawn)
+    assert together.shape == (8, 4) and len(together.unique(dim=0)) == 8
