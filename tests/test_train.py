@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +180,14 @@ def test_ctrl_c_ends_with_a_usable_run(options, composed, tmp_path):
     press = "+callbacks.ctrl_c={_target_: tests.test_train.PressCtrlC}"
     train(composed("train", *options, *NO_FIGURES, f"run_dir={tmp_path / 'run'}", "trainer.max_epochs=100000", press))
     assert vae.load(tmp_path / "models" / "latest").sample(1).shape == (1, 3, 16, 16)
+
+
+def test_an_option_of_the_trainer_that_does_not_fit_the_data_is_one_line(options, tmp_path, monkeypatch, capsys):
+    from vae.train_model import main
+
+    typed = [*options, f"run_dir={tmp_path / 'run'}", "trainer.val_check_interval=2024"]
+    monkeypatch.setattr(sys, "argv", ["vae", *typed])
+    with pytest.raises(SystemExit) as end:
+        main()
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert end.value.code == 2 and line.startswith("error: Lightning refuses these options: `val_check_interval`")

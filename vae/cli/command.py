@@ -144,7 +144,7 @@ def describe(error: BaseException) -> tuple[str, int] | None:
                 return OUT_OF_MEMORY, 1
             case RuntimeError() if "can't allocate memory" in str(cause) or "out of memory" in str(cause):
                 return OUT_OF_MEMORY, 1
-        if type(cause).__name__ == "MisconfigurationException":  # Lightning's word for options that do not go together
+        if type(cause).__name__ == "MisconfigurationException" or _raised_by_lightning(cause):
             return f"Lightning refuses these options: {cause}", 2
     match error:
         case OverrideParseException():
@@ -155,6 +155,15 @@ def describe(error: BaseException) -> tuple[str, int] | None:
         case HydraException() | OmegaConfBaseException():
             return str(error), 2
     return None
+
+
+def _raised_by_lightning(error: BaseException) -> bool:
+    """Return whether Lightning itself raised a ValueError, its word for an option that does not fit the data."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    module = frame.tb_frame.f_globals.get("__name__", "") if frame else ""
+    return isinstance(error, ValueError) and module.startswith("pytorch_lightning.")
 
 
 def _refused_by_class(error: InstantiationException) -> str | None:
