@@ -111,7 +111,7 @@ lint: $(STAMP) ## check the style
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 
-format: $(STAMP) ## mend the style
+format: $(STAMP) ## format the code
 	@$(RUN) ruff check --fix .
 	@$(RUN) ruff format .
 
