@@ -9,7 +9,7 @@ WORKDIR /vae-cats
 # The packages first: another line of code does not install them again.
 ARG DEVICE=cuda
 COPY Makefile pyproject.toml README.md LICENSE requirements.txt requirements_dev.txt ./
-RUN mkdir vae && touch vae/__init__.py \
+RUN mkdir -p vae hydra_plugins configs models/cats64 && touch vae/__init__.py \
     && if [ "$DEVICE" = cpu ]; then \
         sed -i -E '/^nvidia-ml-py/! { /^(nvidia|cuda|triton)/d }' requirements*.txt && export UV_TORCH_BACKEND=cpu; \
     fi \
