@@ -86,18 +86,23 @@ def interrupt(monkeypatch):
     yield arrange
 
 
+def assert_resumes(options, step, composed, interrupt, monkeypatch, tmp_path) -> None:
+    """Train twice, once ended by SIGTERM after a step and resumed, and compare the bits."""
+    train(composed("train", *options, f"run_dir={tmp_path / 'whole'}"))
+    with monkeypatch.context():
+        interrupt(step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit):
+            train(composed("train", *options, f"run_dir={tmp_path / 'run'}"))
+    monkeypatch.undo()
+    os.chdir(tmp_path)
+    train(composed("train", *options, f"run_dir={tmp_path / 'run'}", f"resume={tmp_path / 'run'}"))
+    assert same(tmp_path / "whole", tmp_path / "run")
+
+
 def test_a_sharpening_that_is_asked_to_end_goes_on(options, composed, whole, interrupt, monkeypatch, tmp_path):
     critic = ["experiment=sharpen", "objective.discriminator.channels=[8,16,32]", "objective.lowpass_size=4"]
     sharpen = [*options, *critic, f"init_from={whole}", "sampler=gmm"]
-    train(composed("train", *sharpen, f"run_dir={tmp_path / 'whole'}"))
-    with monkeypatch.context():
-        interrupt(4, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        with pytest.raises(SystemExit):
-            train(composed("train", *sharpen, f"run_dir={tmp_path / 'run'}"))
-    monkeypatch.undo()
-    os.chdir(tmp_path)
-    train(composed("train", *sharpen, f"run_dir={tmp_path / 'run'}", f"resume={tmp_path / 'run'}"))
-    assert same(tmp_path / "whole", tmp_path / "run")
+    assert_resumes(sharpen, 4, composed, interrupt, monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -112,15 +117,7 @@ def test_a_sharpening_that_is_asked_to_end_goes_on(options, composed, whole, int
 )
 def test_other_parts_resume_with_the_same_bits(options, composed, interrupt, monkeypatch, tmp_path, part):
     options = [*options, *part, "trainer.max_epochs=2"]
-    train(composed("train", *options, f"run_dir={tmp_path / 'whole'}"))
-    with monkeypatch.context():
-        interrupt(2, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        with pytest.raises(SystemExit):
-            train(composed("train", *options, f"run_dir={tmp_path / 'run'}"))
-    monkeypatch.undo()
-    os.chdir(tmp_path)
-    train(composed("train", *options, f"run_dir={tmp_path / 'run'}", f"resume={tmp_path / 'run'}"))
-    assert same(tmp_path / "whole", tmp_path / "run")
+    assert_resumes(options, 2, composed, interrupt, monkeypatch, tmp_path)
 
 
 def test_ten_kills(tmp_path):
