@@ -46,7 +46,10 @@ def config(request, composed):
     options = partners(*request.param)
     if "objective=adversarial" in options:
         options += ["objective.discriminator.channels=[8,16,32]", "objective.lowpass_size=4"]
-    return composed("train", *TINY, *options, "trainer.accelerator=cpu")
+    config = composed("train", *TINY, *options, "trainer.accelerator=cpu")
+    if "steps" in config.sampler:
+        config.sampler.steps = 3
+    return config
 
 
 def images(n: int) -> Batch:

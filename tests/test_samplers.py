@@ -6,7 +6,11 @@ import torch
 from vae.cli.errors import InputError
 from vae.models.latents.vector_quantized import VectorQuantized
 from vae.models.samplers.categorical_mixture import CategoricalMixture
+from vae.models.samplers.flow_matching import FlowMatching
 from vae.models.samplers.gaussian_mixture import GaussianMixture
+from vae.models.samplers.normalizing_flow import NormalizingFlow
+from vae.models.samplers.student_mixture import StudentMixture
+from vae.models.samplers.two_stage import TwoStage
 
 FLAT = SimpleNamespace(shape=(3,))  # the only thing that a mixture asks of its latent
 
@@ -119,3 +123,80 @@ def test_a_mixture_of_indices_keeps_what_goes_together(codebook):
 def test_an_unfitted_sampler_says_so(kind, codebook):
     with pytest.raises(InputError, match="sampler=prior"):
         kind(codebook if kind is CategoricalMixture else FLAT).sample(1)
+
+
+TRAINED = {
+    "maf": lambda latent, **options: NormalizingFlow(latent, "maf", hidden=(32, 32), **options),
+    "iaf": lambda latent, **options: NormalizingFlow(latent, "iaf", hidden=(32, 32), **options),
+    "nsf": lambda latent, **options: NormalizingFlow(latent, "nsf", hidden=(32, 32), **options),
+    "flow_matching": lambda latent, **options: FlowMatching(latent, hidden=64, **options),
+    "two_stage": lambda latent, **options: TwoStage(latent, hidden=(128,), **options | {"steps": 1500}),
+}
+
+
+@pytest.mark.parametrize("kind", TRAINED)
+def test_a_trained_sampler_draws_what_it_was_fitted_to(kind):
+    """Latents on a parabola, which no Gaussian describes: z₂ = z₁² + noise."""
+    generator = torch.Generator().manual_seed(0)
+    first, noise = torch.randn(2, 1500, generator=generator)
+    z = torch.stack([first, first.square() + 0.3 * noise], dim=1)
+    sampler = TRAINED[kind](SimpleNamespace(shape=(2,)), steps=400, lr=5e-3)
+    sampler.fit(z)
+    drawn = sampler.sample(3000, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(drawn.mean(0), z.mean(0), atol=0.15, rtol=0)
+    torch.testing.assert_close(drawn.std(0), z.std(0), atol=0.35, rtol=0)
+    off = drawn[:, 1] - drawn[:, 0].square()
+    assert off.square().mean() < 0.3 * z[:, 1].var()  # a Gaussian leaves more than z₂'s variance: off² ≈ 4
+
+
+@pytest.mark.parametrize("kind", TRAINED)
+def test_labels_condition_a_trained_sampler(kind):
+    generator = torch.Generator().manual_seed(0)
+    y = torch.nn.functional.one_hot(torch.randint(2, (1000,), generator=generator), 2).float()
+    z = 3 * (y[:, :1] - y[:, 1:]) + torch.randn(1000, 2, generator=generator)
+    sampler = TRAINED[kind](SimpleNamespace(shape=(2,)), steps=300, lr=5e-3, label_dim=2)
+    sampler.fit(z, y)
+    for category, sign in ((0, 1), (1, -1)):
+        drawn = sampler.sample(200, torch.Generator().manual_seed(0), y=torch.eye(2)[[category]].expand(200, -1))
+        assert (drawn[:, 0].sign() == sign).float().mean() > 0.95
+
+
+def test_a_fit_of_a_network_starts_afresh_and_leaves_the_random_numbers_alone():
+    z = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    sampler = TwoStage(FLAT, hidden=(8,), steps=5)
+    before = torch.get_rng_state()
+    drawn = []
+    for _ in range(2):
+        sampler.fit(z)
+        drawn.append(sampler.sample(4, torch.Generator().manual_seed(1)))
+    assert torch.equal(*drawn) and torch.equal(before, torch.get_rng_state())
+    assert not any(parameter.requires_grad for parameter in sampler.parameters())
+
+
+def test_the_density_of_a_student_mixture_is_that_of_scipy():
+    from scipy.stats import multivariate_t
+
+    torch.manual_seed(0)
+    sampler = StudentMixture(FLAT, n_components=2, std_scale=1)
+    sampler.fit(torch.randn(40, 3))
+    z, degrees = torch.randn(5, 3), 5
+    expected = torch.zeros(5).double()
+    for weight, mean, cholesky in zip(sampler.weights, sampler.means, sampler.cholesky, strict=True):
+        shape = (cholesky @ cholesky.T) * (degrees - 2) / degrees
+        expected += weight * torch.from_numpy(multivariate_t(mean, shape, degrees).pdf(z))
+    torch.testing.assert_close(sampler.log_density(z, degrees).double(), expected.log(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_student_mixture_finds_heavy_tails():
+    """Latents of a t with 4 degrees of freedom get few, Gaussian ones get many."""
+    torch.manual_seed(0)
+    z = torch.randn(3000, 3)
+    heavy = z * (4 / torch.randn(3000, 4).square().sum(1, keepdim=True)).sqrt()
+    sampler = StudentMixture(FLAT, n_components=1, shrinkage=0.0, std_scale=1)
+    sampler.fit(heavy)
+    assert 3 <= sampler.degrees <= 6
+    drawn = sampler.sample(40000, torch.Generator().manual_seed(0))
+    far = ((drawn / drawn.std(0)).square().sum(1) > 25).float().mean()
+    assert far > 3 * ((z / z.std(0)).square().sum(1) > 25).float().mean() + 1e-3
+    sampler.fit(z)
+    assert sampler.degrees >= 32

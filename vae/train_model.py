@@ -68,7 +68,7 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     torch.utils.deterministic.fill_uninitialized_memory = False
     datamodule = make_datamodule(config)
     module = build_module(config)
-    require_weights(module.objective, config.init_from)
+    require_weights(module.objective, config)
     if config.init_from:
         load_initial_weights(module.model, config.init_from)
     elif config.model.get("repo"):
@@ -138,7 +138,7 @@ def make_datamodule(config: DictConfig):
     return datamodule
 
 
-def require_weights(objective, init_from: str | None) -> None:
+def require_weights(objective, config: DictConfig) -> None:
     """Refuse an objective that goes on from a trained model where none is given.
 
     Raises:
@@ -147,8 +147,8 @@ def require_weights(objective, init_from: str | None) -> None:
     from vae.cli.errors import InputError
     from vae.models.build import choice_of
 
-    if objective.needs_weights and not init_from:
-        name = choice_of("objective", type(objective))
+    if objective.needs_weights and not config.init_from:
+        name = choice_of("objective", config.objective)
         raise InputError(f"objective={name} goes on from a trained model: name it, init_from=models/latest")
 
 

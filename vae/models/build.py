@@ -1,5 +1,6 @@
 """Builds a model from the nodes of a configuration, and refuses parts that do not go together."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from omegaconf import DictConfig
 from vae.cli.errors import InputError
 from vae.cli.locations import CONFIGS
 from vae.data.labels import LabelEncoding
+from vae.models.latents.latent import Latent
 from vae.models.vae import VAE
 
 
@@ -27,7 +29,7 @@ def build(config: DictConfig) -> VAE:
     encoder = instantiate(config.model.encoder, label_dim=label_dim)
     latent = instantiate(config.latent, encoder=encoder)
     for group in ("regularizer", "sampler"):
-        require(latent, get_class(config[group]._target_), group)
+        require(latent, config, group)
     decoder = instantiate(
         config.model.decoder,
         latent_shape=latent.shape,
@@ -45,22 +47,22 @@ def build(config: DictConfig) -> VAE:
     )
 
 
-def require(latent: Any, part: Any, group: str) -> None:
+def require(latent: Latent, config: Mapping[str, Any], group: str) -> None:
     """Refuse a part that needs more than the latent provides.
 
     Args:
         latent: latent of the model.
-        part: object or class with `needs`.
+        config: configuration with the nodes `latent` and `group`.
         group: folder of `configs/` that the part comes from.
 
     Raises:
         InputError: the part does not go with the latent; the message lists the choices that do.
     """
-    if part.needs <= latent.provides:
+    needs = get_class(config[group]["_target_"]).needs
+    if needs <= latent.provides:
         return
-    kind = part if isinstance(part, type) else type(part)
-    name, of_latent = choice_of(group, kind), choice_of("latent", type(latent))
-    latents = [stem for stem, other in choices("latent").items() if part.needs <= other.provides]
+    name, of_latent = choice_of(group, config[group]), choice_of("latent", config["latent"])
+    latents = [stem for stem, other in choices("latent").items() if needs <= other.provides]
     parts = [stem for stem, other in choices(group).items() if other.needs <= latent.provides]
     raise InputError(
         f"{group}={name} does not go with latent={of_latent}: choose latent={' | '.join(latents)}, "
@@ -72,17 +74,23 @@ def choices(group: str) -> dict[str, type]:
     """Return the classes that the files of a folder of `configs/` name, by the names of the files."""
     found = {}
     for path in sorted((CONFIGS / group).glob("*.yaml")):
-        target = _target(path)
+        target = _read(path).get("_target_")
         if target:
             found[path.stem] = get_class(target)
     return found
 
 
-def choice_of(group: str, kind: type) -> str:
-    """Return the name of the file of a folder of `configs/` that names a class, or the name of the class."""
-    return next((name for name, other in choices(group).items() if other is kind), kind.__name__)
+def choice_of(group: str, node: Mapping[str, Any]) -> str:
+    """Return the name of the file of a folder of `configs/` that a node comes from, or the name of its class.
+
+    Where several files name the class, it is the file with the most options in common.
+    """
+    files = {path.stem: _read(path) for path in sorted((CONFIGS / group).glob("*.yaml"))}
+    same_class = [name for name, file in files.items() if file.get("_target_") == node["_target_"]]
+    common = {name: sum(node.get(key) == value for key, value in files[name].items()) for name in same_class}
+    return max(common, key=common.get, default=node["_target_"].rpartition(".")[2])
 
 
-def _target(path: Path) -> str | None:
+def _read(path: Path) -> dict[str, Any]:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return content.get("_target_") if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}

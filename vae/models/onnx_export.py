@@ -90,7 +90,7 @@ class SeededSampler(nn.Module):
         super().__init__()
         self.shape = tuple(sampler.shape)
         self.size = math.prod(self.shape)
-        self.mixture = isinstance(sampler, GaussianMixture)
+        self.mixture = type(sampler) is GaussianMixture  # a Student's t has other noise
         if self.mixture:
             weights, means = (sampler.weights, sampler.means) if y is None else sampler.given(y)
             self.register_buffer("cumulative", (weights / weights.sum()).cumsum(0)[:-1].clone())

@@ -19,7 +19,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 import torch
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from safetensors import safe_open
 from safetensors.torch import load_file, save
@@ -157,7 +157,7 @@ def load(run: Path | str, sampler: DictConfig | None = None) -> VAE:
         model = build(config)
     model.load_state_dict(_finite(_read_weights(folder / MODEL), folder / MODEL))
     if sampler is not None and sampler != config.sampler:
-        require(model.latent, get_class(sampler._target_), "sampler")
+        require(model.latent, {"latent": config.latent, "sampler": sampler}, "sampler")
         label_dim = model.labels.dim if model.labels else 0
         model.sampler = instantiate(sampler, latent=model.latent, label_dim=label_dim)
         model.sampler.fit(load_latents(folder), load_labels(folder))

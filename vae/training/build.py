@@ -1,7 +1,7 @@
 """Builds the Lightning module and the callbacks of a training from the nodes of its configuration."""
 
 import torch
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 from torch import nn
@@ -23,7 +23,7 @@ def build_module(config: DictConfig) -> VAEModule:
     except (TypeError, ValueError) as error:
         raise InputError(f"optimizer: {error}") from None
     model = build(config)
-    require(model.latent, get_class(config.objective._target_), "objective")
+    require(model.latent, config, "objective")
     return VAEModule(model, instantiate(config.objective), optimizer, scheduler)
 
 

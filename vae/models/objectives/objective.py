@@ -51,7 +51,8 @@ class Objective(nn.Module):
 
     def parameter_groups(self, model: VAE) -> list[dict[str, Any]]:
         """Return the parameters to train: groups for an optimizer with `lr_ratio`, a factor on the learning rate."""
-        return [{"params": [*model.parameters(), *self.parameters()], "lr_ratio": 1.0}]
+        parameters = [*model.parameters(), *self.parameters()]
+        return [{"params": [each for each in parameters if each.requires_grad], "lr_ratio": 1.0}]
 
     def start(self, model: VAE, batches: Iterable[Batch], resumed: bool) -> None:
         """Prepare a training before its first step.

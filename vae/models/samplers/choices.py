@@ -4,7 +4,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vae.cli.errors import InputError
 from vae.cli.locations import CONFIGS
-from vae.models.build import choices
+from vae.models.build import choice_of, choices
 from vae.models.latents.latent import Latent
 
 
@@ -16,7 +16,8 @@ def choose_samplers(
     Args:
         latent: latent of the model.
         own: configuration of its sampler.
-        names: of the other samplers, files in `configs/sampler`; None for all that go with the latent.
+        names: of the other samplers, files in `configs/sampler`; None for all that go with the latent and train no
+            network.
 
     Raises:
         InputError: a name is unknown, or `names` is not a list.
@@ -28,8 +29,6 @@ def choose_samplers(
     for name in names or []:
         if name not in known:
             raise InputError(f"samplers: there is no {name!r}; choose among {', '.join(known)}")
-    equal = [name for name, sampler in known.items() if sampler == own]
-    same_class = [name for name, sampler in known.items() if sampler.get("_target_") == own.get("_target_")]
-    own_name = next(iter([*equal, *same_class]), "own")
-    fitting = [name for name, kind in kinds.items() if kind.needs <= latent.provides]
-    return own_name, {name: known[name] for name in (fitting if names is None else names) if name != own_name}
+    own_name = choice_of("sampler", own)
+    quick = [name for name, kind in kinds.items() if kind.needs <= latent.provides and not kind.trains]
+    return own_name, {name: known[name] for name in (quick if names is None else names) if name != own_name}

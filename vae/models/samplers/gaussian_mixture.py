@@ -106,11 +106,15 @@ class GaussianMixture(Sampler):
         # The same seed draws the same numbers on every device, because the generator is the CPU's.
         component = torch.multinomial(weights, n if y is None else 1, replacement=True, generator=generator).flatten()
         component = component.to(device)
-        noise = temperature * torch.randn(n, self.means.shape[1], generator=generator).to(device)
+        noise = temperature * self.noise(n, generator).to(device)
         z = self.means[component] + torch.einsum("nij,nj->ni", self.cholesky[component], noise)
         if y is not None:
             z = z + torch.einsum("nij,nj->ni", self.gain[component], y.to(device) - self.label_means[component])
         return z.unflatten(1, self.shape)
+
+    def noise(self, n: int, generator: torch.Generator | None) -> Tensor:
+        """Draw `(n, D)` with mean 0 and covariance I, on the CPU."""
+        return torch.randn(n, self.means.shape[1], generator=generator)
 
     def given(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return weights `(K,)` and means `(K, D)` of the mixture p(z|y) for one row of labels, `(1, C)`."""

@@ -19,9 +19,11 @@ class Sampler(nn.Module):
 
     Attributes:
         needs: what the latent has to provide, see `vae.models.latents.latent`.
+        trains: whether `fit` trains a network, which takes seconds to minutes.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    trains: ClassVar[bool] = False
 
     def __init__(self, latent: Latent, label_dim: int = 0) -> None:
         super().__init__()
