@@ -29,6 +29,7 @@ class LatentSample(NamedTuple):
             form.
         posterior: q(z|x) with batch shape `(B, D)`, factorised over the last axis; None where it does not factorise.
         penalty: `(B,)`, a loss that the latent itself adds, such as a commitment loss, in nats; None for none.
+        center: `(B, *shape)`, the mean of a posterior that does not factorise, or a point that stands for it.
     """
 
     z: Tensor
@@ -37,14 +38,17 @@ class LatentSample(NamedTuple):
     kl: Tensor | None = None
     posterior: Distribution | None = None
     penalty: Tensor | None = None
+    center: Tensor | None = None
 
     def kl_by_group(self) -> Tensor:
         """Return KL(q(z|x) || p(z)) in nats, `(B, G)`: in closed form, else the estimate log q(z|x) − log p(z)."""
         return self.kl if self.kl is not None else (self.log_q - self.log_p).mean(0)[:, None]
 
     def mean(self) -> Tensor:
-        """Return the posterior mean, `(B, D)` or `(B, *shape)`; the first sample where the mean is unknown."""
-        return self.z[0] if self.posterior is None else self.posterior.mean
+        """Return the posterior mean or centre, `(B, D)` or `(B, *shape)`; the first sample where there is none."""
+        if self.posterior is not None:
+            return self.posterior.mean
+        return self.z[0] if self.center is None else self.center
 
 
 class Latent(nn.Module):
