@@ -1,7 +1,9 @@
 import pytest
 import torch
 
+from tests.conftest import TINY
 from vae.cli.errors import InputError
+from vae.models.classic_networks import ClassicDecoder
 from vae.models.latents.gaussian import Gaussian
 from vae.models.networks import ACTIVATIONS, NORMS, ConvDecoder, ConvEncoder, ResNetDecoder, ResNetEncoder
 
@@ -92,3 +94,34 @@ def test_labels_reach_every_pixel_of_the_image_and_the_first_layer_of_the_decode
     low, high = torch.zeros(2, 1), torch.ones(2, 1)
     assert ((encoder(x, low)[0] - encoder(x, high)[0]).abs().sum(1) > 0).all()
     assert not torch.equal(decoder(z, low), decoder(z, high))
+
+
+@pytest.mark.parametrize("decoder", [ConvDecoder, ResNetDecoder, ClassicDecoder])
+def test_spectral_norm_bounds_every_layer(decoder):
+    torch.manual_seed(0)
+    network = decoder(latent_shape=(3,), spectral_norm=True, **SMALL)
+    for _ in range(100):  # of the power iteration
+        images = network(torch.randn(2, 3))
+    assert images.isfinite().all()
+    layers = [layer for layer in network.modules() if hasattr(layer, "parametrizations")]
+    assert len(layers) >= 3
+    for layer in layers:
+        out = 1 if isinstance(layer, torch.nn.ConvTranspose2d) else 0
+        norm = torch.linalg.matrix_norm(layer.weight.movedim(out, 0).flatten(1), 2)
+        torch.testing.assert_close(norm, torch.tensor(1.0), rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize("model", ["conv", "resnet", "classic"])
+def test_a_model_with_spectral_norm_comes_back_from_its_files(model, composed, tmp_path):
+    from vae.models.build import build
+    from vae.models.onnx_export import export_program
+    from vae.models.serialization import export, load
+
+    config = composed("train", *TINY, f"model={model}", *TINY[2:4], "model.spectral_norm=true", "sampler=prior")
+    built = build(config).eval()
+    export(built, config, torch.zeros(4, 4), tmp_path)
+    loaded = load(tmp_path)
+    assert torch.equal(built.sample(3, seed=5), loaded.sample(3, seed=5))
+    z = torch.randn(3, 4)
+    export_program(loaded, tmp_path)
+    torch.testing.assert_close(torch.export.load(tmp_path / "decoder.pt2").module()(z), built.decode(z))

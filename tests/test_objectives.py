@@ -6,6 +6,8 @@ import torch
 from tests.test_exactness import linear_gaussian
 from vae.cli.errors import InputError
 from vae.data.batch import Batch
+from vae.models.objectives.elbo import ELBO
+from vae.models.objectives.gradient_penalty import GradientPenalty
 from vae.models.objectives.iwae import IWAE
 from vae.models.regularizers.regularizer import State
 
@@ -66,3 +68,29 @@ def test_the_partial_bound_gives_each_part_the_gradient_of_its_own(beta):
 def test_options_of_the_importance_weighted_bounds_out_of_range(option):
     with pytest.raises(InputError, match=f"objective.{next(iter(option))} must be"):
         IWAE(**option)
+
+
+def test_the_gradient_penalty_is_the_norm_of_the_jacobian():
+    model, x = linear_gaussian(exact=False)
+    jacobian = model.decoder.map.weight.square().sum()  # of x = W z + b, at every z
+    objective = GradientPenalty(weight=3.0)
+    norms = torch.stack([objective(model, Batch(x), State()).scalars["decoder_gradient"] for _ in range(200)])
+    error = norms.std() / 200**0.5
+    assert abs(norms.mean() - jacobian) < 4 * error and error < 0.05 * jacobian
+
+
+def test_the_gradient_penalty_is_added_in_training_and_reaches_the_decoder():
+    model, x = linear_gaussian(exact=False)
+    results, gradients = [], []
+    for objective in (ELBO(), GradientPenalty(weight=3.0), GradientPenalty(weight=3.0).eval()):
+        torch.manual_seed(1)
+        model.zero_grad()
+        results.append(objective(model, Batch(x), State()))
+        results[-1].loss.mean().backward()
+        gradients.append(model.decoder.map.weight.grad.clone())
+    elbo, penalized, evaluated = (result.loss.mean() for result in results)
+    torch.testing.assert_close(penalized - elbo, 1.5 * results[1].scalars["decoder_gradient"])
+    assert evaluated == elbo
+    # ∂/∂W of λ/2·‖vᵀW‖² is λ·v vᵀW, so W times it has the trace λ‖vᵀW‖².
+    product = ((gradients[1] - gradients[0]) * model.decoder.map.weight).sum()
+    torch.testing.assert_close(product, 3 * results[1].scalars["decoder_gradient"])

@@ -6,6 +6,7 @@ halves the resolution and one of a decoder doubles it, so `image_size` is a mult
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm as spectral_normalization
 
 from vae.cli.errors import InputError
 from vae.data.noise import global_batch_noise
@@ -134,19 +135,32 @@ class Decoder(Network):
     Args:
         latent_shape: `(D,)`, or `(C, h, w)` with the height and width of the coarsest feature maps.
         out_channels: numbers that the likelihood reads for each pixel.
+        spectral_norm: divide the weights of every layer by their largest singular value (Miyato et al. 2018), so that
+            close latents have close images (RAE-SN: Ghosh et al. 2020, sec. 3.1).
         **options: those of `Network`.
 
     Raises:
         InputError: a spatial latent has another size than the coarsest feature maps.
     """
 
-    def __init__(self, *, latent_shape: tuple[int, ...], out_channels: int = 3, **options) -> None:
+    def __init__(
+        self, *, latent_shape: tuple[int, ...], out_channels: int = 3, spectral_norm: bool = False, **options
+    ) -> None:
         super().__init__(**options)
         self.coarsest = self.feature_shapes[-1]
         self.stem = self.make_stem(tuple(latent_shape))
         sizes = self.channels[::-1]
         self.levels = nn.Sequential(*map(self.level, sizes[:-1], sizes[1:]))
         self.head = self.last_level(sizes[-1], out_channels)
+        if spectral_norm:
+            self.normalize_weights()
+
+    def normalize_weights(self) -> None:
+        """Divide the weights of every layer by their largest singular value, which power iteration follows."""
+        for layer in [*self.modules()]:
+            if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                layer.reset_parameters()  # a residual branch starts at zero, which has no singular value to divide by
+                spectral_normalization(layer)
 
     def make_stem(self, latent_shape: tuple[int, ...]) -> nn.Module:
         """Return a module `(N, *latent_shape)` → the coarsest feature maps, flat or not."""
