@@ -93,7 +93,7 @@ def test_the_table_shows_them(run, metrics):
     assert markdown(metrics) in table
     lines = [line for line in table.splitlines() if line.startswith("|")]
     assert len({len(line) for line in lines}) == 1
-    assert lines[0].replace("|", "").split() == ["gmm", "prior", "PCA", "real"]
+    assert lines[0].replace("|", "").split() == ["gmm", "prior", "student", "PCA", "real"]
     for row in ROWS:
         assert any(row.label in line for line in lines) == (not row.key.startswith("inception"))
     page = (run / "report.html").read_text()

@@ -95,6 +95,25 @@ def test_a_sweep_with_a_failure_goes_on_and_is_resumed(options, sweep, monkeypat
     assert sweep(*options, "resume=nowhere") == 2 and sweep(*options, *grid, "hydra.sweep.dir=sweep") == 2
 
 
+def test_a_sweep_over_variants_compares_samples(options, sweep, tmp_path):
+    """One of the two bounds no evidence, so the runs are ranked by their samples; a step takes time."""
+    assert sweep(*options, "data.image_size=32", "variant=beta_vae,autoencoder", "hydra.sweep.dir=v") == 0
+    first, second = csv.DictReader((tmp_path / "v" / "summary.csv").open())
+    assert first["val/bits_per_dim"] and not second["val/bits_per_dim"]
+    distances = [float(row["best.sliced_wasserstein"]) for row in (first, second)]
+    assert [row["best"] for row in (first, second)] == (["yes", ""] if distances[0] < distances[1] else ["", "yes"])
+    assert all(float(row["step_ms"]) > 0 for row in (first, second))
+    for member in "01":
+        metrics = json.loads((tmp_path / "v" / member / "metrics.json").read_text())
+        measured = {metrics["sampler"]: metrics} | metrics["samplers"]
+        lowest = min(measured, key=lambda name: measured[name]["sliced_wasserstein"])
+        assert metrics["best_sampler"] == lowest
+        assert metrics["best"]["density"] == measured[lowest]["density"]
+        assert (tmp_path / "v" / member / "figures" / "best_samples.png").is_file()
+    page = (tmp_path / "v" / "summary.html").read_text()
+    assert "sampler=" in page and "training step, ms" in page and "samplers." not in page
+
+
 def test_a_mistake_leaves_no_sweep_behind(options, sweep, capsys):
     assert sweep(*options, "regularizer.betaa=1,2", "hydra.sweep.dir=sweep") == 2
     assert capsys.readouterr().err.count("error:") == 1 and not Path("sweep").exists()

@@ -11,13 +11,15 @@ MINIMUM = {"num_samples": 8, "importance_samples": 1, "training_images": 16}
 
 
 def evaluate(config: DictConfig) -> dict:
-    """Evaluate the run of a configuration; write `metrics.json`, `metrics.md`, `figures/nearest.png` and `report.html`.
+    """Evaluate the run of a configuration; write `metrics.json`, `metrics.md`, `report.html` and figures.
 
-    They go into the folder of the run or, for a model that was not trained here, into `reports/NAME`.
+    The figures are `nearest.png`, and `best_samples.png` of the sampler with the lowest sliced Wasserstein distance.
+    All go into the folder of the run or, for a model that was not trained here, into `reports/NAME`.
 
     Returns:
         the content of `metrics.json`: metrics of the run with its own sampler, of other samplers in `samplers`, of the
-        PCA baseline in `pca`, of real held-out images in `real`.
+        one with the lowest sliced Wasserstein distance in `best`, of the PCA baseline in `pca`, of real held-out images
+        in `real`.
 
     Raises:
         InputError: an option is out of its range, the run does not exist, or its data set is missing.
@@ -37,8 +39,9 @@ def evaluate(config: DictConfig) -> dict:
     from vae.models.samplers.choices import choose_samplers
     from vae.models.serialization import load, load_latents
     from vae.runs.lookup import find_run
-    from vae.runs.run_folder import output_folder
-    from vae.visualization.figures import save_nearest
+    from vae.runs.run_folder import BEST_SAMPLES, output_folder
+    from vae.visualization.figures import GRID_SAMPLES, save_nearest
+    from vae.visualization.images import save_grid
     from vae.visualization.report import write_report
 
     run, seed, num_samples = find_run(config.run), config.seed, config.num_samples
@@ -96,6 +99,7 @@ def evaluate(config: DictConfig) -> dict:
         metrics |= sample_metrics
         save_nearest(samples, nearest, datamodule, out / "figures" / "nearest.png")
 
+        best = (sample_metrics["sliced_wasserstein"], own, samples)
         metrics["samplers"] = {}
         for name, sampler in others.items():
             _next_stage(bar, f"sampler {name}")
@@ -104,13 +108,17 @@ def evaluate(config: DictConfig) -> dict:
             except InputError as error:
                 notes.append(f"no samples of {name}: {error}")
                 continue
-            metrics["samplers"][name] = quality.evaluate(samples, name)[0]
+            measured = metrics["samplers"][name] = quality.evaluate(samples, name)[0]
+            best = min(best, (measured["sliced_wasserstein"], name, samples), key=lambda each: each[0])
+        metrics["best"] = sample_metrics if best[1] == own else metrics["samplers"][best[1]]
+        save_grid(best[2][:GRID_SAMPLES], out / "figures" / BEST_SAMPLES)
         bar.update()
     about = {
         "run": run.resolve().name,
         "data": data.name,
         "image_size": data.image_size,
         "sampler": own,
+        "best_sampler": best[1],
         "latents": num_latents,
         "test_images": len(test),
         "feature_space": f"the first {quality.components} principal components of {len(training)} training images",

@@ -22,10 +22,8 @@ def train(config: DictConfig) -> dict[str, float]:
         InputError: an option is out of its range, or the run to resume had other options.
         EnvironmentProblem: the memory does not suffice, or another training holds the folder.
     """
-    import time
-
-    from vae.runs import records
-    from vae.runs.run_folder import lock_run, validate_folder
+    from vae.runs import records, sweeps
+    from vae.runs.run_folder import METRICS, lock_run, validate_folder
 
     if config.init_from:
         inherit_config(config)
@@ -38,20 +36,54 @@ def train(config: DictConfig) -> dict[str, float]:
         records.write_records(config, folder)
         if config.resume and records.is_complete(result := records.read_result(folder)):
             print(f"The run in {folder} is finished.")
-            return result["metrics"]
-        start = time.monotonic()
-        try:
-            metrics = fit(config, folder)
-        except Exception as error:
-            records.write_result(config, "failed", {}, time.monotonic() - start, f"{type(error).__name__}: {error}")
-            raise
-        status = "pruned" if metrics.pop("pruned", False) else "finished"
-        records.write_result(config, status, metrics, time.monotonic() - start)
+            metrics = result["metrics"]
+        else:
+            metrics = fit_and_record(config, folder)
+        wanted = sweeps.over_variants() if config.evaluate is None else config.evaluate
+        if wanted and not (folder / METRICS).exists():
+            measure(config, folder)
         return metrics
 
 
+def fit_and_record(config: DictConfig, folder: Path) -> dict[str, float]:
+    """Fit a model and write `result.json`, whether it succeeds or fails. Returns the metrics."""
+    import time
+
+    from vae.runs import records
+
+    start = time.monotonic()
+    try:
+        metrics = fit(config, folder)
+    except Exception as error:
+        records.write_result(config, "failed", {}, time.monotonic() - start, f"{type(error).__name__}: {error}")
+        raise
+    status, step_seconds = "pruned" if metrics.pop("pruned") else "finished", metrics.pop("step_seconds")
+    records.write_result(config, status, metrics, time.monotonic() - start, step_seconds=step_seconds)
+    return metrics
+
+
+def measure(config: DictConfig, folder: Path) -> None:
+    """Measure a finished run as `make evaluate` does, so that a summary can compare the samples of runs."""
+    from vae.cli.errors import InputError
+    from vae.cli.locations import CONFIGS
+    from vae.evaluate_model import evaluate
+    from vae.runs.run_folder import is_rank_zero
+
+    if not is_rank_zero():
+        return
+    options = {"run": str(folder), "processed_dir": str(config.data.processed_dir)}
+    try:
+        evaluate(OmegaConf.merge(OmegaConf.load(CONFIGS / "evaluate.yaml"), options))
+    except InputError as error:  # the run is complete without it
+        print(f"The run is not measured: {error}")
+
+
 def fit(config: DictConfig, folder: Path) -> dict[str, float]:
-    """Train from the beginning, or from the state in `folder`; test; export. Returns the metrics."""
+    """Train from the beginning, or from the state in `folder`; test; export.
+
+    Returns:
+        the metrics; `pruned`, whether a search stopped the run; `step_seconds`, the median time of a step.
+    """
     import pytorch_lightning as pl
     import torch
     from hydra.utils import instantiate
@@ -60,6 +92,7 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     from vae.runs.run_folder import STATE, mark_started
     from vae.training.build import build_callbacks, build_module
     from vae.training.devices import auto_precision, explain_out_of_memory
+    from vae.training.step_time import StepTime
 
     if config.get("verbosity") != "debug":
         silence_warnings()
@@ -83,9 +116,10 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     options = {"precision": auto_precision(config.trainer.accelerator)} if config.trainer.precision == "auto" else {}
     if (config.trainer.max_epochs or 0) > 0:
         options["check_val_every_n_epoch"] = min(config.trainer.check_val_every_n_epoch, config.trainer.max_epochs)
+    callbacks, step_time = build_callbacks(config.callbacks, "FSDP" in str(config.trainer.get("strategy"))), StepTime()
     trainer = instantiate(
         config.trainer,
-        callbacks=build_callbacks(config.callbacks, sharded="FSDP" in str(config.trainer.get("strategy"))),
+        callbacks=[*callbacks, step_time],
         logger=trackers.make_loggers(config),
         **options,
     )
@@ -103,9 +137,8 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
         if trainer.is_global_zero:
             trackers.log_images(trainer.loggers, export_run(config, module.model, datamodule), trainer.global_step)
             trackers.close_loggers(trainer.loggers)
-    if any(getattr(callback, "pruned", False) for callback in trainer.callbacks):
-        metrics["pruned"] = True
-    return metrics
+    pruned = any(getattr(callback, "pruned", False) for callback in trainer.callbacks)
+    return metrics | {"pruned": pruned, "step_seconds": step_time.median()}
 
 
 def make_datamodule(config: DictConfig):

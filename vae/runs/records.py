@@ -6,7 +6,7 @@
 | `environment.yaml` | git commit, versions of the main packages, processor, command, tags |
 | `packages.txt` | every installed package with its version, for `pip install -r` |
 | `checkpoints/state.ckpt` | the state to resume from, see `vae.training.resuming` |
-| `result.json` | written last: `status` (finished, pruned, failed), `metrics`, `seconds`, `error` |
+| `result.json` | written last: `status` (finished, pruned, failed), `metrics`, `seconds`, `step_seconds`, `error` |
 """
 
 import json
@@ -101,7 +101,14 @@ def _refuse_differences(before: dict, now: dict, folder: Path) -> None:
         )
 
 
-def write_result(config: DictConfig, status: str, metrics: dict[str, float], seconds: float, error: str = "") -> None:
+def write_result(
+    config: DictConfig,
+    status: str,
+    metrics: dict[str, float],
+    seconds: float,
+    error: str = "",
+    step_seconds: float | None = None,
+) -> None:
     """Write how a run ended, the last of its files; a metric that is not finite becomes null."""
     if not is_rank_zero():
         return
@@ -109,6 +116,7 @@ def write_result(config: DictConfig, status: str, metrics: dict[str, float], sec
         "status": status,
         "error": " ".join(error.split()),
         "seconds": round(seconds, 1),
+        "step_seconds": step_seconds,
         "optimized_metric": config.optimized_metric,
         "direction": config.direction,
         "metrics": {name: float(value) if math.isfinite(value) else None for name, value in sorted(metrics.items())},
@@ -132,6 +140,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     types = {"status": str, "error": str, "metrics": dict}
     wrong = [name for name, kind in types.items() if not isinstance(result.get(name), kind)]
     wrong += [name for name in ("optimized_metric", "direction") if not isinstance(result.get(name) or "", str)]
+    wrong += [name for name in ("step_seconds",) if not isinstance(result.get(name) or 0, int | float)]
     if wrong:
         raise InputError(f"{path} is not the result of a run ({wrong[0]}): remove it")
     return result

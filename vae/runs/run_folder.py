@@ -13,6 +13,8 @@ from omegaconf import DictConfig
 from vae.cli.errors import EnvironmentProblem, InputError
 
 OPTIONS, ENVIRONMENT, PACKAGES_FILE, RESULT = "options.yaml", "environment.yaml", "packages.txt", "result.json"
+METRICS = "metrics.json"  # of `make evaluate`
+BEST_SAMPLES = "best_samples.png"  # new cats of the best sampler, drawn by `make evaluate`
 LOCK = ".lock"
 STATE = Path("checkpoints") / "state.ckpt"
 STARTED = Path("models/.started")  # a link to the run that was started last

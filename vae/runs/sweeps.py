@@ -132,6 +132,13 @@ def in_sweep() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
+def over_variants() -> bool:
+    """Return whether this process trains a member of a sweep that has a variant."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return in_sweep() and bool(HydraConfig.get().runtime.choices.get("variant"))
+
+
 def place_member(config: DictConfig) -> None:
     """Give a member of a sweep its folder, in which it resumes if it was interrupted."""
     from hydra.core.hydra_config import HydraConfig

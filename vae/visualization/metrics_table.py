@@ -69,8 +69,10 @@ LOGGED = [
     Row("reconstruction", "reconstruction term, nats", 1, "↓"),
     Row("regularizer", "regularizer, nats", 1),
     Row("sigma", "σ of the likelihood", 4),
+    Row("step_ms", "training step, ms", 1, "↓"),
 ]
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
+PLACES = SPLITS | {"best": "best sampler"}
 LABELS = {row.key: row for row in [*LOGGED, *ROWS]}
 
 
@@ -79,7 +81,7 @@ def describe(name: str, arrow: bool = True) -> str:
     path, _, key = name.rpartition("/") if "/" in name else name.rpartition(".")
     row = LABELS.get(key)
     label = row.label if row else key.replace("_", " ")
-    where = SPLITS.get(path, path.removeprefix("samplers.").replace(".", ", "))
+    where = PLACES.get(path, path.removeprefix("samplers.").replace(".", ", "))
     return " ".join(filter(None, [label, where and f"· {where}", row.better if row and arrow else ""]))
 
 

@@ -16,13 +16,16 @@ from vae.cli.errors import InputError
 from vae.data.image_bytes import decode_image
 from vae.runs.files import atomic_write, read_bytes
 from vae.runs.records import flatten, read_result
-from vae.runs.run_folder import ENVIRONMENT, OPTIONS
+from vae.runs.run_folder import BEST_SAMPLES, ENVIRONMENT, METRICS, OPTIONS
 from vae.runs.safe_parsing import read_json, read_yaml
 from vae.visualization.metrics_table import describe, flatten_metrics
 from vae.visualization.option_chart import draw_option_chart, format_value
 from vae.visualization.rendering import data_uri, encode_webp, render
 
 OWN_COLUMNS = ("run", "best", "status", "error")
+LEADING = ("psnr", "bits_per_dim", "best.sliced_wasserstein", "best.density", "best.coverage", "step_ms")
+QUALITY = "best.sliced_wasserstein"
+CSV_ONLY = ("train/", "pca.", "real.", "samplers.")  # too many columns for a page
 MEASURED = ("finished", "pruned")  # the states of a run that can be the best
 MAX_SAMPLES_WIDTH = 560  # pixels of the samples on the page
 MAX_SAMPLES_BYTES = 20 << 20  # of a samples.png
@@ -38,6 +41,7 @@ class Record(NamedTuple):
     choices: dict[str, Any]  # such as optimizer: adamw
     typed: list[str]  # names of the options that were typed
     tags: list[str]
+    best_sampler: str  # the one with the lowest sliced Wasserstein distance; empty where none was measured
 
 
 def write_summary(runs: Sequence[Path], out: Path, metric: str | None = None, direction: str | None = None) -> Path:
@@ -61,6 +65,8 @@ def write_summary(runs: Sequence[Path], out: Path, metric: str | None = None, di
     if not records:
         raise InputError("runs: none of them can be read")
     asked = next((record.result for record in records if record.result.get("optimized_metric")), {})
+    if metric is None and _lacks(records, asked.get("optimized_metric")) and not _lacks(records, QUALITY):
+        metric, direction = QUALITY, direction or "minimize"  # some variants bound no evidence, all of them draw
     metric = metric or asked.get("optimized_metric", "val/loss")
     direction = direction or asked.get("direction", "minimize")
     options = differing(records)
@@ -77,6 +83,11 @@ def write_summary(runs: Sequence[Path], out: Path, metric: str | None = None, di
     with atomic_write(out / "summary.html") as path:
         path.write_text(_page(records, out, options, metrics, metric, direction, best), encoding="utf-8")
     return out / "summary.html"
+
+
+def _lacks(records: Sequence[Record], metric: str | None) -> bool:
+    """Return whether a measured run has no value of a metric."""
+    return any(metric not in record.metrics for record in records if record.result["status"] in MEASURED)
 
 
 def find_best(values: Sequence[float | None], direction: str) -> int | None:
@@ -106,8 +117,11 @@ def read_record(run: Path) -> Record:
         choices = {str(name): value for name, value in choices.items()}
     except (KeyError, TypeError, AttributeError):
         raise InputError(f"{run} has records that no training writes") from None
-    metrics = flatten_metrics(result["metrics"]) | flatten_metrics(read("metrics.json", read_json))
-    return Record(run, result, metrics, options, choices, names, tags)
+    measured = read(METRICS, read_json)
+    metrics = flatten_metrics(result["metrics"]) | flatten_metrics(measured)
+    if result.get("step_seconds"):
+        metrics["step_ms"] = 1000 * result["step_seconds"]
+    return Record(run, result, metrics, options, choices, names, tags, str(measured.get("best_sampler", "")))
 
 
 def differing(records: Sequence[Record]) -> dict[str, list[Any]]:
@@ -144,7 +158,8 @@ def _page(
     direction: str,
     best: int | None,
 ) -> str:
-    shown = [name for name in metrics if name == metric or not name.startswith("train/")]
+    shown = [name for name in metrics if name == metric or not name.startswith(CSV_ONLY)]
+    shown.sort(key=lambda name: (name != metric, LEADING.index(name) if name in LEADING else len(LEADING)))
     label = describe(metric, arrow=False)
     runs = []
     for index, record in enumerate(records):
@@ -154,7 +169,8 @@ def _page(
         reached = [] if value is None else [f"{label}: {format_value(value)}"]
         run = {"name": record.run.name, "best": index == best, "report": _report_link(record.run, out)}
         run |= {"samples": _samples(record.run), "status": status, "tags": ", ".join(record.tags)}
-        run |= {"caption": " · ".join([*reached, *typed, *([] if complete else [status])])}
+        sampler = [f"sampler={record.best_sampler}"] if record.best_sampler else []
+        run |= {"caption": " · ".join([*reached, *typed, *sampler, *([] if complete else [status])])}
         run |= {"options": [format_value(column[index]) for column in options.values()]}
         runs.append(run | {"metrics": [format_value(record.metrics.get(name)) for name in shown]})
     chart = draw_option_chart(options, [record.metrics.get(metric) for record in records], metric)
@@ -184,9 +200,13 @@ def _report_link(run: Path, out: Path) -> str:
 
 
 def _samples(run: Path) -> dict[str, Any] | None:
-    """Return the samples of a run for the template; an unreadable file is reported on stderr."""
-    path = run / "figures" / "samples.png"
-    if not path.is_file():
+    """Return the samples of a run for the template, of its best sampler where that is known.
+
+    An unreadable file is reported on stderr.
+    """
+    found = [run / "figures" / name for name in (BEST_SAMPLES, "samples.png")]
+    path = next((path for path in found if path.is_file()), None)
+    if path is None:
         return None
     try:
         image = Image.fromarray(decode_image(read_bytes(path, MAX_SAMPLES_BYTES)))
