@@ -2,10 +2,15 @@
 
 import pytest
 import torch
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from tests.test_exactness import D, Pixels
 from vae.models.latents.flow import KINDS, Flow
+from vae.models.latents.flow_prior import KINDS as KINDS_OF_PRIORS
+from vae.models.latents.flow_prior import FlowPrior
 from vae.models.latents.gaussian import Gaussian
+from vae.models.latents.vamp import Vamp
+from vae.models.networks import ConvEncoder
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +57,7 @@ def test_the_density_of_a_flow_is_that_of_its_jacobian(kind):
     torch.testing.assert_close(transform(z0), sample.z)
     jacobian = torch.autograd.functional.jacobian(lambda z: transform(z)[0].sum(0), z0)[:, 0]  # (D, B, D)
     log_det = torch.linalg.slogdet(jacobian.movedim(1, 0)).logabsdet
-    log_q0 = torch.distributions.Normal(mu, (0.5 * log_var).exp()).log_prob(z0).sum(-1)
+    log_q0 = Normal(mu, (0.5 * log_var).exp()).log_prob(z0).sum(-1)
     torch.testing.assert_close(sample.log_q, log_q0 - log_det)
     assert log_det.abs().max() > 0.01  # the flow does bend
 
@@ -74,3 +79,75 @@ def test_an_autoregressive_posterior_is_sampled_in_one_pass_of_each_map(kind):
         each.hyper.register_forward_hook(lambda *_: calls.append(1))
     latent.infer(features(2), k=3)
     assert len(calls) == 3
+
+
+def vamp(pseudo_inputs: int, norm: str = "batch") -> tuple[ConvEncoder, Vamp]:
+    """Return a VampPrior in float64 whose components are far from each other."""
+    encoder = ConvEncoder(image_size=8, channels=[4], norm=norm).double()
+    latent = Vamp(encoder, D, pseudo_inputs, init_scale=10).double()
+    latent.pseudo_inputs.data.mul_(3)
+    return encoder, latent
+
+
+def images(n: int) -> torch.Tensor:
+    return torch.rand(n, 3, 8, 8, dtype=torch.double) * 2 - 1
+
+
+def test_the_vamp_prior_is_the_mixture_of_the_posteriors_of_its_images():
+    encoder, latent = vamp(7)
+    sample = latent.infer(encoder(images(4)), k=3)
+    encoder.eval()
+    posteriors = [latent.parameters_of_posterior(encoder(image[None].clamp(-1, 1))) for image in latent.pseudo_inputs]
+    mu, log_var = (torch.cat(each) for each in zip(*posteriors, strict=True))
+    components = Independent(Normal(mu, (0.5 * log_var).exp()), 1)
+    mixture = MixtureSameFamily(Categorical(torch.ones(7, dtype=torch.double)), components)
+    torch.testing.assert_close(sample.log_p, mixture.log_prob(sample.z))
+    assert sample.kl is None and sample.kl_by_group().shape == (4, 1)
+
+
+def test_the_vamp_prior_leaves_batch_norm_alone():
+    encoder, latent = vamp(7)
+    features = [each.detach() for each in encoder(images(4))]
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    latent.infer(features)
+    assert encoder.training and all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
+
+
+def test_the_vamp_prior_is_drawn_from_components_at_random():
+    """pythae's sampler takes the first n components, so that few images never show the others."""
+    encoder, latent = vamp(5)
+    mu, _ = latent.components()
+    drawn = [latent.sample(1, torch.Generator().manual_seed(seed), temperature=0) for seed in range(60)]
+    nearest = torch.cdist(torch.cat(drawn).double(), mu).argmin(1)
+    assert set(nearest.tolist()) == set(range(5))
+    many = latent.sample(40000, torch.Generator().manual_seed(0))
+    components = Independent(Normal(mu, (0.5 * latent.components()[1]).exp()), 1)
+    mixture = MixtureSameFamily(Categorical(torch.ones(5, dtype=torch.double)), components)
+    spread = mixture.variance.sqrt()
+    assert ((many.mean(0) - mixture.mean).abs() < 0.03 * spread).all()
+    assert ((many.std(0) / spread - 1).abs() < 0.03).all()
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_PRIORS)
+def test_a_flow_prior_with_zero_nets_is_the_standard_normal(kind):
+    latent, gaussian = FlowPrior(Pixels(), D, kind, init_scale=0).double(), Gaussian(Pixels(), D, init_scale=0).double()
+    torch.manual_seed(3)
+    ours = latent.infer(features(5), k=2)
+    torch.manual_seed(3)
+    torch.testing.assert_close(ours.log_p, gaussian.infer(features(5), k=2).log_p)
+    draws = [each.sample(6, torch.Generator().manual_seed(0)) for each in (latent, gaussian)]
+    torch.testing.assert_close(draws[0], draws[1].double())
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_PRIORS)
+def test_a_flow_prior_is_a_density_and_its_draws_are_of_that_density(kind):
+    latent = FlowPrior(Pixels(), 2, kind, transforms=2, hidden=[8], init_scale=1).double()
+    side = torch.linspace(-12, 12, 401, dtype=torch.double)
+    grid = torch.cartesian_prod(side, side)
+    noise, log_det = latent.flow().call_and_ladj(grid)
+    density = (log_det - 0.5 * noise.square().sum(1)).exp() / (2 * torch.pi) * (side[1] - side[0]) ** 2
+    assert abs(density.sum() - 1) < 2e-3
+    draws = latent.sample(40000, torch.Generator().manual_seed(0))
+    expected = (density[:, None] * grid).sum(0)
+    torch.testing.assert_close(draws.mean(0), expected, atol=0.05, rtol=0)
+    torch.testing.assert_close(draws.square().mean(0), (density[:, None] * grid**2).sum(0), atol=0.05, rtol=0.05)

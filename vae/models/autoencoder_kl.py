@@ -55,6 +55,7 @@ class Part(nn.Module):
         if image_size % factor or image_size < factor:
             raise InputError(f"data.image_size must be a multiple of {factor} for this autoencoder, not {image_size}")
         side = image_size // factor
+        self.image_size, self.label_dim = image_size, label_dim
         self.options = options
         self.latent_shape = (options.get("latent_channels", 4), side, side)
         self.scale = float(options.get("scaling_factor") or STANDARD_SCALE)

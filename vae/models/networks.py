@@ -67,6 +67,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self._check(image_size, channels, blocks, activation, norm, dropout)
+        self.image_size = image_size
         self.channels = list(channels)
         self.blocks = blocks
         self.activation = ACTIVATIONS[activation]

@@ -8,7 +8,7 @@ from zuko.lazy import LazyComposedTransform, LazyTransform
 
 from vae.cli.errors import InputError
 from vae.models.latents.gaussian import Gaussian, diagonal_gaussian, standard_normal_log_prob
-from vae.models.latents.latent import CONTINUOUS, DENSITY, LatentSample, at_least_float32
+from vae.models.latents.latent import CONTINUOUS, DENSITY, NORMAL_PRIOR, LatentSample, at_least_float32
 
 KINDS = ("planar", "iaf", "maf", "nsf")
 MAX_LATENTS = 1024  # of an autoregressive map, whose masks have the square of that many entries
@@ -49,7 +49,7 @@ class Flow(Gaussian):
         torch.Size([5, 2])
     """
 
-    provides = frozenset({CONTINUOUS, DENSITY})
+    provides = frozenset({CONTINUOUS, DENSITY, NORMAL_PRIOR})
 
     def __init__(
         self,

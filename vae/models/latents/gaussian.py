@@ -8,7 +8,15 @@ from torch.distributions import Normal
 
 from vae.cli.errors import InputError
 from vae.data.noise import global_batch_noise
-from vae.models.latents.latent import CONTINUOUS, DENSITY, POSTERIOR, Latent, LatentSample, at_least_float32
+from vae.models.latents.latent import (
+    CONTINUOUS,
+    DENSITY,
+    NORMAL_PRIOR,
+    POSTERIOR,
+    Latent,
+    LatentSample,
+    at_least_float32,
+)
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -54,7 +62,7 @@ class Gaussian(Latent):
         torch.Size([5, 2, 3])
     """
 
-    provides = frozenset({CONTINUOUS, DENSITY, POSTERIOR})
+    provides = frozenset({CONTINUOUS, DENSITY, NORMAL_PRIOR, POSTERIOR})
 
     def __init__(self, encoder: nn.Module, latent_dim: int, init_scale: float = 0.01) -> None:
         if latent_dim < 1:

@@ -11,6 +11,8 @@ CONTINUOUS = "continuous"  # z is a point of a space in which distances and mean
 DENSITY = "density"  # log_q and log_p are densities of a continuous z, so importance weights exist
 POSTERIOR = "posterior"  # `LatentSample.posterior` is given
 INDICES = "indices"  # z consists of the vectors of a codebook: `Latent.indices` and `Latent.embed` exist
+NORMAL_PRIOR = "normal prior"  # p(z) = N(0, I)
+PSEUDO_INPUTS = "pseudo-inputs"  # the prior is the mixture of the posteriors of learned images
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -58,7 +60,7 @@ class Latent(nn.Module):
         shape: shape of one latent, `(D,)` or `(C, h, w)`.
 
     Attributes:
-        provides: subset of `CONTINUOUS`, `DENSITY`, `POSTERIOR` and `INDICES`.
+        provides: subset of the words above.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset()

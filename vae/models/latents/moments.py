@@ -5,7 +5,15 @@ from torch import Tensor, nn
 
 from vae.cli.errors import InputError
 from vae.models.latents.gaussian import diagonal_gaussian
-from vae.models.latents.latent import CONTINUOUS, DENSITY, POSTERIOR, Latent, LatentSample, at_least_float32
+from vae.models.latents.latent import (
+    CONTINUOUS,
+    DENSITY,
+    NORMAL_PRIOR,
+    POSTERIOR,
+    Latent,
+    LatentSample,
+    at_least_float32,
+)
 
 
 class Moments(Latent):
@@ -20,7 +28,7 @@ class Moments(Latent):
         InputError: the encoder gives an odd number of feature maps.
     """
 
-    provides = frozenset({CONTINUOUS, DENSITY, POSTERIOR})
+    provides = frozenset({CONTINUOUS, DENSITY, NORMAL_PRIOR, POSTERIOR})
 
     def __init__(self, encoder: nn.Module) -> None:
         channels, height, width = encoder.feature_shapes[-1]

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from vae.models.latents.latent import PSEUDO_INPUTS
 from vae.models.samplers.sampler import Sampler
 
 
@@ -14,3 +15,9 @@ class Prior(Sampler):
     ) -> Tensor:
         """Draw `(n, *shape)`; the latent defines the meaning of `temperature`, and labels have no effect."""
         return self.latent.sample(n, generator, temperature)
+
+
+class VampPrior(Prior):
+    """Draws from the mixture of the posteriors of pseudo-inputs (Tomczak & Welling 2018, eq. 9)."""
+
+    needs = frozenset({PSEUDO_INPUTS})
