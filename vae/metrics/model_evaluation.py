@@ -18,6 +18,7 @@ from vae.metrics.latents import (
 )
 from vae.metrics.pca_baseline import PCABaseline
 from vae.metrics.running import ActiveUnits
+from vae.models.latents.latent import NORMAL_PRIOR
 from vae.models.likelihoods import bits_per_dim
 from vae.models.vae import VAE
 
@@ -71,8 +72,8 @@ def latent_metrics(model: VAE, batches: Sequence[Batch], latents: Tensor, seed: 
         seed: of the estimates.
 
     Returns:
-        `kl` in nats, `active_units`, `aggregate_frechet`, `aggregate_mmd`; for a posterior that factorises also
-        `mutual_information` and its upper bound `mutual_information_max` in nats.
+        `kl` in nats, `active_units`, `aggregate_mmd`; `aggregate_frechet` where the prior is N(0, I); for a posterior
+        that factorises also `mutual_information` and its upper bound `mutual_information_max` in nats.
     """
     latents = latents[torch.randperm(len(latents), generator=torch.Generator().manual_seed(seed))]
     active = ActiveUnits(latents[0].numel())
@@ -89,9 +90,10 @@ def latent_metrics(model: VAE, batches: Sequence[Batch], latents: Tensor, seed: 
     metrics = {
         "kl": float(torch.cat([sample.kl_by_group().sum(1) for sample in samples]).mean()),
         "active_units": int(active.compute()),
-        "aggregate_frechet": float(frechet_distance_from_standard_normal(latents)),
         "aggregate_mmd": float(multiquadric_mmd(latents[:MAX_MMD_LATENTS], prior.cpu())),
     }
+    if NORMAL_PRIOR in model.latent.provides:
+        metrics["aggregate_frechet"] = float(frechet_distance_from_standard_normal(latents))
     if all(sample.posterior is not None for sample in samples):
         z = torch.cat([sample.z[0].flatten(1) for sample in samples])
         information = mutual_information(log_densities([sample.posterior for sample in samples], z))

@@ -26,8 +26,7 @@ from torch import Tensor, nn
 from vae.cli.errors import InputError
 from vae.cli.extras import require
 from vae.models.directions import Directions
-from vae.models.latents.gaussian import Gaussian
-from vae.models.latents.moments import Moments
+from vae.models.latents.latent import NORMAL_PRIOR
 from vae.models.samplers.gaussian_mixture import GaussianMixture
 from vae.models.samplers.prior import Prior
 from vae.models.samplers.sampler import Sampler
@@ -96,7 +95,7 @@ class SeededSampler(nn.Module):
             self.register_buffer("cumulative", (weights / weights.sum()).cumsum(0)[:-1].clone())
             self.register_buffer("means", means.clone())
             self.register_buffer("cholesky", sampler.cholesky.clone())
-        elif not (isinstance(sampler, Prior) and isinstance(sampler.latent, Gaussian | Moments)):
+        elif not (isinstance(sampler, Prior) and NORMAL_PRIOR in sampler.latent.provides):
             raise InputError(
                 f"the sampler {type(sampler).__name__} of this latent has no ONNX form: export with sampler=gmm"
             )

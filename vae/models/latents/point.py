@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from vae.cli.errors import InputError
-from vae.models.latents.latent import CONTINUOUS, Latent, LatentSample, at_least_float32
+from vae.models.latents.latent import CONTINUOUS, NORMAL_PRIOR, Latent, LatentSample, at_least_float32
 
 
 class Point(Latent):
@@ -22,7 +22,7 @@ class Point(Latent):
         InputError: an option is out of its range.
     """
 
-    provides = frozenset({CONTINUOUS})
+    provides = frozenset({CONTINUOUS, NORMAL_PRIOR})
 
     def __init__(self, encoder: nn.Module, latent_dim: int, norm_weight: float = 0.0) -> None:
         if latent_dim < 1:
