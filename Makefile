@@ -24,7 +24,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo data detector train sharpen sweep compare predict export evaluate figures report reproduce pipeline check \
-	app web bench test lint format docs docs-serve docs-images requirements clean
+	app web bench test test-all lint format docs docs-serve docs-images requirements clean
 
 help: ## this list; make help predict lists the options of predict
 	@$(if $(ASKED),:,awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST))
@@ -106,6 +106,9 @@ $(VENV)/benchmarks: benchmarks/requirements.txt | $(STAMP)
 
 test: $(STAMP) ## run the tests
 	@$(RUN) pytest -n auto --dist loadfile $(ARGS)
+
+test-all: $(STAMP) ## run the tests, the slow ones too
+	@$(RUN) pytest -n auto --dist loadfile -m "" $(ARGS)
 
 lint: $(STAMP) ## check the style
 	@$(RUN) ruff check .
