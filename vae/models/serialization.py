@@ -74,7 +74,11 @@ def export(
     """
     folder = Path(folder)
     stored = _half if half else lambda value: value
-    weights = {name: stored(value.cpu().contiguous()) for name, value in model.state_dict().items()}
+    weights = {
+        name: stored(value.cpu().contiguous())
+        for name, value in model.state_dict().items()
+        if not name.startswith("regularizer.")  # it serves the training alone, see Regularizer.attach
+    }
     parts = OmegaConf.masked_copy(config, [key for key in config if key in NODES])
     latents = {"latents": stored(z.contiguous())}
     if y is not None:

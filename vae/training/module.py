@@ -41,6 +41,7 @@ class VAEModule(pl.LightningModule):
         super().__init__()
         self.model = model
         self.objective = objective
+        model.regularizer.attach()
         self.objective.attach(model)
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
@@ -91,7 +92,8 @@ class VAEModule(pl.LightningModule):
             progress: share of the training that is done, in [0, 1].
             compared: images that are compared with their reconstructions (PSNR, SSIM); None for all.
         """
-        result = self.objective(self.model, batch, State(progress, self.dataset_size))
+        state = State(progress, self.dataset_size, batch.x[0].numel())
+        result = self.objective(self.model, batch, state)
         loss = result.loss.mean()
         scalars = {"loss": loss} | self._scalars(batch, result, compared)
         if not loss.isfinite():

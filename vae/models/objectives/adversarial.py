@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vae.cli.errors import InputError
 from vae.data.batch import Batch
 from vae.data.noise import global_batch_noise
+from vae.models.gradients import frozen
 from vae.models.objectives.elbo import ELBO
 from vae.models.objectives.objective import Loss
 from vae.models.regularizers.regularizer import State
@@ -103,7 +104,7 @@ class Adversarial(ELBO):
         with torch.no_grad():
             terms = Terms(model.likelihood.log_prob(params[:pairs], x[:pairs])[None], latent, params[:pairs])
         # The loss has no unit; a training divides by the dimensions of x, which nats are summed over.
-        return Loss((loss * x[0].numel()).expand(len(x)), scalars, terms)
+        return Loss((loss * state.dimensions).expand(len(x)), scalars, terms)
 
     def losses(self, drawn: Tensor, original: Tensor, real: Tensor, pairs: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the sum of both losses.
@@ -126,9 +127,8 @@ class Adversarial(ELBO):
         split = [score.chunk(2) for score in scores]
         # The hinge loss (Lim & Ye 2017, eq. 11–12).
         discriminator = torch.stack([(1 - good).relu().mean() + (1 + bad).relu().mean() for good, bad in split]).mean()
-        self.discriminator.requires_grad_(False)
-        scores, features = self.discriminator(torch.cat([fake, real[:pairs]]))
-        self.discriminator.requires_grad_(True)
+        with frozen(self.discriminator):
+            scores, features = self.discriminator(torch.cat([fake, real[:pairs]]))
         adversarial = -torch.stack([score[: len(drawn)].mean() for score in scores]).mean()
         distances = [(level[:pairs] - level[len(drawn) :].detach()).abs().float().mean() for level in features]
         feature_matching = torch.stack(distances).mean()

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from vae.cli.errors import InputError
 from vae.data.batch import Batch
+from vae.models.gradients import decoder_only
 from vae.models.latents.latent import DENSITY
-from vae.models.objectives.gradients import decoder_only
 from vae.models.objectives.objective import Loss, Objective
 from vae.models.regularizers.regularizer import State
 from vae.models.vae import VAE

@@ -51,8 +51,14 @@ class Objective(nn.Module):
 
     def parameter_groups(self, model: VAE) -> list[dict[str, Any]]:
         """Return the parameters to train: groups for an optimizer with `lr_ratio`, a factor on the learning rate."""
-        parameters = [*model.parameters(), *self.parameters()]
-        return [{"params": [each for each in parameters if each.requires_grad], "lr_ratio": 1.0}]
+        return self.with_rest(model, model.regularizer.parameter_groups())
+
+    def with_rest(self, model: VAE, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return groups after one of all other parameters that are trained, at the learning rate of the options."""
+        taken = {parameter for group in groups for parameter in group["params"]}
+        every = [*model.parameters(), *self.parameters()]
+        rest = [each for each in every if each.requires_grad and each not in taken]
+        return [{"params": rest, "lr_ratio": 1.0}, *groups]
 
     def start(self, model: VAE, batches: Iterable[Batch], resumed: bool) -> None:
         """Prepare a training before its first step.

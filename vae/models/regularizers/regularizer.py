@@ -1,6 +1,6 @@
 """The contract of every regularizer: `State`, and the base class `Regularizer`."""
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -14,10 +14,13 @@ class State(NamedTuple):
     Attributes:
         progress: share of the training that is done, in [0, 1]; 1 in evaluation.
         dataset_size: N, images in the training set.
+        dimensions: numbers in an image. A training minimizes nats per dimension, so a loss that is not in nats per
+            image, such as that of a discriminator, is multiplied by it.
     """
 
     progress: float = 1.0
     dataset_size: int = 1
+    dimensions: int = 1
 
 
 class Regularizer(nn.Module):
@@ -47,6 +50,13 @@ class Regularizer(nn.Module):
     def latent(self) -> Latent:
         """Posterior and prior of the model."""
         return self._latent[0]
+
+    def attach(self) -> None:
+        """Create the modules that the training alone needs, before any weights are loaded; they are not exported."""
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the parameters with a learning rate of their own: groups for an optimizer with `lr_ratio`."""
+        return []
 
     def warmed_up(self, state: State) -> float:
         """Return the factor of the warm-up, in [0, 1]."""
