@@ -161,6 +161,8 @@ def make_datamodule(config: DictConfig):
         seed=config.seed,
         labels=data.get("labels") or (),
         mirrored_labels=data.get("mirrored_labels") or (),
+        shuffle_window=data.get("shuffle_window"),
+        threads=data.get("workers"),
         prepare=partial(make_dataset, data),
     )
     if datamodule.labels:

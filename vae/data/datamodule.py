@@ -1,8 +1,10 @@
 """Batches of faces for Lightning: stored bytes in, augmented pictures in [-1, 1] on the device out."""
 
+import math
 import mmap
 from collections.abc import Callable, Iterator, Sequence, Sized
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -13,20 +15,29 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from vae.cli.errors import InputError
 from vae.data.batch import Batch
 from vae.data.labels import Category, LabelEncoding
-from vae.data.store import FaceStore
+from vae.data.shards import ShardedFaces
+from vae.data.store import FaceStore, in_order, one_thread_each
+
+BLOCKS = 16  # of neighbouring faces in a window of `Shuffle`
 
 
 class Faces(Dataset):
-    """The faces of one split, fetched a whole batch at a time; after the N faces come the N mirrored ones.
+    """The faces of one split, fetched one batch at a time; after the N faces come the N mirrored ones.
 
     Args:
-        faces: `(M, S, S, 3)` uint8, all faces of the store, memory-mapped.
+        faces: `(M, S, S, 3)` uint8, all faces of the store, memory-mapped or in shards.
         mirrored: the same, mirrored.
         rows: the N faces of this split.
         labels: `(2N, C)` float32, the labels of these faces, then those of the mirrored ones; None without.
     """
 
-    def __init__(self, faces: np.ndarray, mirrored: np.ndarray, rows: np.ndarray, labels: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        faces: np.ndarray | ShardedFaces,
+        mirrored: np.ndarray | ShardedFaces,
+        rows: np.ndarray,
+        labels: Tensor | None = None,
+    ) -> None:
         self.faces = faces
         self.mirrored = mirrored
         self.rows = rows
@@ -39,9 +50,9 @@ class Faces(Dataset):
         """Return the images, `(B, S, S, 3)` uint8, and the labels, `(B, C)` float32 or None."""
         side, place = np.divmod(indices, len(self.rows))
         rows = self.rows[place]
-        batch = self.faces[rows]
-        if side.any():
-            batch[side == 1] = self.mirrored[rows[side == 1]]
+        batch = np.empty((len(rows), *self.faces.shape[1:]), np.uint8)
+        for number, faces in enumerate((self.faces, self.mirrored)):
+            batch[side == number] = faces[rows[side == number]]
         _release(self.faces)
         _release(self.mirrored)
         return Batch(torch.from_numpy(batch), None if self.labels is None else self.labels[torch.as_tensor(indices)])
@@ -54,12 +65,15 @@ class Shuffle(Sampler[int]):
         size: N.
         flip: probability of the mirrored face, N + i instead of i.
         seed: of all epochs.
+        window: blocks of neighbouring faces are shuffled, then the faces of every `BLOCKS` blocks, which are about
+            this many faces; None shuffles all faces.
     """
 
-    def __init__(self, size: int, flip: float, seed: int) -> None:
+    def __init__(self, size: int, flip: float, seed: int, window: int | None = None) -> None:
         self.size = size
         self.flip = flip
         self.seed = seed
+        self.window = window
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -72,7 +86,15 @@ class Shuffle(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         rng = np.random.default_rng([self.seed, self.epoch])
         mirrored = rng.random(self.size) < self.flip
-        return iter((rng.permutation(self.size) + self.size * mirrored).tolist())
+        return iter((self._permutation(rng) + self.size * mirrored).tolist())
+
+    def _permutation(self, rng: np.random.Generator) -> np.ndarray:
+        if self.window is None or self.window >= self.size:
+            return rng.permutation(self.size)
+        blocks = np.array_split(np.arange(self.size), math.ceil(self.size * BLOCKS / self.window))
+        order = rng.permutation(len(blocks))
+        windows = [np.concatenate([blocks[b] for b in order[i : i + BLOCKS]]) for i in range(0, len(order), BLOCKS)]
+        return np.concatenate([rng.permutation(window) for window in windows])
 
 
 class Batches(Sampler[list[int]]):
@@ -113,6 +135,12 @@ class Batches(Sampler[list[int]]):
         return max(1, full + (self.keep_last and rest > 0))
 
     def __iter__(self) -> Iterator[list[int]]:
+        for place, batch in self.numbered():
+            self.place = place
+            yield batch
+
+    def numbered(self) -> Iterator[tuple[dict[str, int], list[int]]]:
+        """Yield each batch of this process and the `place` after it."""
         epoch = getattr(self.sampler, "epoch", 0)
         start = self.resume_from.get("given", 0) if self.resume_from.get("epoch") == epoch else 0
         self.resume_from = {}
@@ -120,8 +148,30 @@ class Batches(Sampler[list[int]]):
         if not self.keep_last:
             order = order[: len(self) * self.batch_size]
         for number, batch in enumerate(np.array_split(order, len(self))[start:], start=start + 1):
-            self.place = {"epoch": epoch, "given": number}
-            yield np.array_split(batch, self.world)[self.rank].tolist()
+            yield {"epoch": epoch, "given": number}, np.array_split(batch, self.world)[self.rank].tolist()
+
+
+class PrefetchingLoader(DataLoader):
+    """A loader whose batches are fetched ahead by threads, because decoding an image takes as long as training on it.
+
+    Args:
+        *args: of `DataLoader`.
+        threads: batches that are fetched at the same time; None for one a core.
+        **options: of `DataLoader`.
+    """
+
+    def __init__(self, *args: Any, threads: int | None = None, **options: Any) -> None:
+        self.threads = threads
+        super().__init__(*args, **options)
+
+    def __iter__(self) -> Iterator[Batch]:
+        def fetch(item: tuple[dict[str, int], list[int]]) -> tuple[dict[str, int], Batch]:
+            return item[0], self.dataset.__getitems__(item[1])
+
+        with one_thread_each():
+            for place, batch in in_order(fetch, self.batch_sampler.numbered(), self.threads):
+                self.batch_sampler.place = place  # of the batch that is trained on next, not of those fetched ahead
+                yield batch
 
 
 class FaceDataModule(pl.LightningDataModule):
@@ -140,6 +190,8 @@ class FaceDataModule(pl.LightningDataModule):
         prepare: makes `folder` when it is missing or out of date; called by one process only.
         labels: columns of `index.csv` that each batch brings along as `y`, see `vae.data.labels`.
         mirrored_labels: numeric labels whose sign changes in a mirrored image.
+        shuffle_window: see `Shuffle`.
+        threads: that decode the images of shards; None for one a core.
 
     Attributes:
         encoding: of the labels, fitted to the training split by `setup`; None without labels.
@@ -160,6 +212,8 @@ class FaceDataModule(pl.LightningDataModule):
         prepare: Callable[[], object] | None = None,
         labels: Sequence[str] = (),
         mirrored_labels: Sequence[str] = (),
+        shuffle_window: int | None = None,
+        threads: int | None = None,
     ) -> None:
         super().__init__()
         if not 1 <= image_size <= 360:
@@ -177,6 +231,8 @@ class FaceDataModule(pl.LightningDataModule):
         self.prepare = prepare
         self.labels = list(labels)
         self.mirrored_labels = list(mirrored_labels)
+        self.shuffle_window = shuffle_window
+        self.threads = threads
         self.encoding: LabelEncoding | None = None
         self.fingerprint = ""
         self.resume_from: dict[str, int] | None = None
@@ -218,7 +274,7 @@ class FaceDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         faces = self.splits["train"]
         overfit = self.trainer is not None and self.trainer.overfit_batches  # the same batches again and again
-        order = range(len(faces)) if overfit else Shuffle(len(faces), self.flip, self.seed)
+        order = range(len(faces)) if overfit else Shuffle(len(faces), self.flip, self.seed, self.shuffle_window)
         loader = self._loader(faces, order, keep_last=False, resume_from=self.resume_from)
         self.order, self.resume_from = loader.batch_sampler, None
         return loader
@@ -244,6 +300,8 @@ class FaceDataModule(pl.LightningDataModule):
                 "take more of both, or a smaller trainer.devices"
             )
         batches = Batches(order, self.batch_size, rank=rank, world=world, **options)
+        if isinstance(faces.faces, ShardedFaces):
+            return PrefetchingLoader(faces, batch_sampler=batches, collate_fn=_as_is, threads=self.threads)
         # Fetching is one indexing of a memory map: a worker process would cost more than it gives.
         return DataLoader(faces, batch_sampler=batches, collate_fn=_as_is)
 

@@ -4,11 +4,13 @@ import re
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from hashlib import file_digest
 from pathlib import Path
 
 import numpy as np
 
 from vae.cli.errors import InputError
+from vae.data.shards import PLACES, SHARDS, ShardedFaces, crc_of_file
 from vae.data.store import FACES, INDEX, META, SHEET, SKIPPED, FaceStore
 from vae.runs.files import checksum
 
@@ -30,9 +32,9 @@ def verify_data_set(folder: Path | str) -> Iterator[str]:
         yield str(error)
         return
     checksums = store.meta["checksums"]
-    if zlib.crc32(store.faces) != checksums.get(FACES):
-        again = f"run `make data data.name={store.folder.name}` with the options of this data set"
-        yield f"{store.folder / FACES} is not as it was written: remove {store.folder} and {again}"
+    again = f"run `make data data.name={store.folder.name}` with the options of this data set"
+    for path in _damaged_faces(store):
+        yield f"{path} is not as it was written: remove {store.folder} and {again}"
     for name in (SKIPPED, SHEET):
         path = store.folder / name
         if not path.is_file() or checksum(path.read_bytes()) != checksums.get(name):
@@ -40,6 +42,24 @@ def verify_data_set(folder: Path | str) -> Iterator[str]:
     for path in sorted(store.folder.glob("faces_*.npy")):
         if not _is_resized(path, store):
             yield f"{path} does not hold the faces resized: remove it, it is made again when needed"
+
+
+def _damaged_faces(store: FaceStore) -> Iterator[Path]:
+    """Yield the files of faces that differ from their checksums; tar files that are not here are not read."""
+    checksums = store.meta["checksums"]
+    if not isinstance(store.faces, ShardedFaces):
+        if zlib.crc32(store.faces) != checksums.get(FACES):
+            yield store.folder / FACES
+        return
+    folder = store.faces.shards.folder
+    if crc_of_file(folder / PLACES) != checksums.get(f"{SHARDS}/{PLACES}"):
+        yield folder / PLACES
+    for shard in store.faces.shards.list:
+        path = folder / shard["name"]
+        if path.is_file():
+            with path.open("rb") as file:
+                if file_digest(file, "blake2b").hexdigest()[:32] != shard["checksum"]:
+                    yield path
 
 
 def _is_resized(path: Path, store: FaceStore) -> bool:

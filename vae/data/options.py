@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vae.cli.errors import InputError
 from vae.data import align, detect
+from vae.data.codec import EXTENSIONS
 from vae.data.split import METHODS
 
 MAX_NAME = 200  # bytes; file systems take 255, and lock and temporary files have longer names
@@ -20,10 +21,19 @@ def check_options(data: DictConfig) -> None:
     Raises:
         InputError: an option is out of its range; the message names it.
     """
-    choices = {"align": ["landmarks", "center", "detect"], "fill": list(align.FILLS), "on_bad": ["skip", "stop"]}
+    choices = {
+        "align": ["landmarks", "center", "detect"],
+        "fill": list(align.FILLS),
+        "on_bad": ["skip", "stop"],
+        "store": ["memmap", "shards"],
+        "shards.codec": list(EXTENSIONS),
+    }
     for key, names in choices.items():
-        if data[key] not in names:
-            raise InputError(f"data.{key} must be one of {', '.join(names)}, not {data[key]!r}")
+        value = OmegaConf.select(data, key, default=names[0])
+        if value not in names:
+            raise InputError(f"data.{key} must be one of {', '.join(names)}, not {value!r}")
+    if OmegaConf.select(data, "shards.remote") and data.store != "shards":
+        raise InputError("data.shards.remote needs data.store=shards")
     if OmegaConf.select(data, "split.val") is None or OmegaConf.select(data, "split.test") is None:
         raise InputError("data.split needs val and test, shares of the photos: leave data.split as it is for 0.1 each")
     if data.split.get("method", "hash") not in METHODS:
@@ -63,6 +73,9 @@ def face_settings(data: DictConfig) -> dict[str, Any]:
         settings["attributes"] = OmegaConf.to_container(data.attributes, resolve=True)
         if "file" in data.attributes:  # relative, so that the folder may move
             settings["attributes"]["file"] = str(data.attributes.file).removeprefix(f"{data.raw_dir}/")
+    if data.get("store") == "shards":
+        keys = ("codec", "size") if data.shards.codec == "png" else ("codec", "size", "quality")
+        settings["shards"] = {key: data.shards[key] for key in keys}
     return settings
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vae.cli.errors import InputError
 from vae.cli.progress import ProgressBar
@@ -23,9 +23,11 @@ from vae.data.contact_sheet import write_contact_sheet, write_doubt_sheet
 from vae.data.extraction import extract_face
 from vae.data.landmarks import format_landmarks, landmark_file
 from vae.data.options import check_options, face_settings, split_settings
+from vae.data.shards import encode_face
 from vae.data.sources import find_photos
 from vae.data.split import choose_splits, copy_splits
-from vae.runs.files import atomic_write, remove_stale
+from vae.data.transfer import download, upload
+from vae.runs.files import remove_stale
 
 Attributes = Callable[[Path], dict[str, Any]]
 
@@ -44,18 +46,23 @@ def make_dataset(data: DictConfig) -> Path:
     Returns:
         the folder of the processed data set.
 
+    With `data.shards.remote`, the data set is uploaded; where there are no photos, it is taken from there.
+
     Raises:
         InputError: an option is out of its range, or there is no photo, or none that can be used, or a bad one where
             `on_bad` is "stop".
-        EnvironmentProblem: the photos could not be fetched.
+        EnvironmentProblem: the photos could not be fetched, or the object store does not answer.
     """
     check_options(data)
     folder = Path(data.processed_dir).expanduser() / str(data.name)
-    raw_dir = _find_raw_dir(data, folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"data.processed_dir={data.processed_dir} cannot be a folder: {error.strerror}") from None
+    remote = OmegaConf.select(data, "shards.remote")
+    if remote and not _has_photos(data.raw_dir) and download(remote, folder, data.shards.cache_gb):
+        return folder
+    raw_dir = _find_raw_dir(data, folder)
     settings, split = face_settings(data), split_settings(data)
     with store.store_lock(folder):
         remove_stale(folder)
@@ -83,7 +90,10 @@ def make_dataset(data: DictConfig) -> Path:
                 _result, raw_dir=raw_dir, settings=settings, attributes=instantiate(data.attributes) or _no_attributes
             )
             meta = {"raw_dir": str(raw_dir), "settings": settings, "split": split, "hash": hashes}
-            _make(folder, raw_dir, photos, result, meta, data.workers)
+            tar_bytes = 1e6 * OmegaConf.select(data, "shards.megabytes", default=64)
+            _make(folder, raw_dir, photos, result, meta, data.workers, tar_bytes)
+        if remote:
+            upload(folder, remote, data.shards.cache_gb)
         if data.split.get("copy_to"):
             out = Path(data.split.copy_to).expanduser()
             counts = copy_splits(store.FaceStore(folder), raw_dir, out)
@@ -94,10 +104,7 @@ def make_dataset(data: DictConfig) -> Path:
 def _find_raw_dir(data: DictConfig, folder: Path) -> Path:
     """Return the folder of the photos: `data.raw_dir`, or the one that the data set was made from."""
     raw_dir = Path(data.raw_dir).expanduser()
-    try:
-        exists = raw_dir.is_file() or (raw_dir.is_dir() and any(raw_dir.iterdir()))
-    except OSError as error:
-        raise InputError(f"data.raw_dir={data.raw_dir} cannot be read: {error.strerror}") from None
+    exists = _has_photos(data.raw_dir)
     default = str(data.raw_dir) == f"data/raw/{data.name}"  # one that was typed stays
     done = _opened(folder) if default and not exists else None
     before = done and done.meta.get("raw_dir")
@@ -108,6 +115,15 @@ def _find_raw_dir(data: DictConfig, folder: Path) -> Path:
     if not data.source and not raw_dir.exists():
         raise InputError(f"data.raw_dir={raw_dir}: no such folder; name the one that holds the photos")
     return raw_dir
+
+
+def _has_photos(raw_dir: str) -> bool:
+    """Return whether there is something in `data.raw_dir`."""
+    path = Path(raw_dir).expanduser()
+    try:
+        return path.is_file() or (path.is_dir() and any(path.iterdir()))
+    except OSError as error:
+        raise InputError(f"data.raw_dir={raw_dir} cannot be read: {error.strerror}") from None
 
 
 def _opened(folder: Path) -> store.FaceStore | None:
@@ -123,8 +139,8 @@ def _no_attributes(photo: Path) -> dict[str, Any]:
 
 def _result(
     photo: Path, raw_dir: Path, settings: dict[str, Any], attributes: Attributes
-) -> tuple[np.ndarray | None, dict[str, Any]]:
-    """Return the face of a photo and its row in index.csv, or None and its row in skipped.csv."""
+) -> tuple[np.ndarray | list[bytes] | None, dict[str, Any]]:
+    """Return the face of a photo, as its writer takes it, with its row in index.csv; None with that in skipped.csv."""
     file = photo.relative_to(raw_dir).as_posix()
     try:
         named = attributes(photo)
@@ -153,20 +169,22 @@ def _result(
     }
     if face.confidence is not None:
         row["confidence"] = f"{face.confidence:.3f}"
-    return pixels, row | named | row  # an attribute of one of these names does not replace it
+    stored = encode_face(pixels, align=settings["align"], **settings["shards"]) if "shards" in settings else pixels
+    return stored, row | named | row  # an attribute of one of these names does not replace it
 
 
 def _make(
     folder: Path,
     raw_dir: Path,
     photos: list[Path],
-    result: Callable[[Path], tuple[np.ndarray | None, dict]],
+    result: Callable[[Path], tuple[np.ndarray | list[bytes] | None, dict]],
     meta: dict[str, Any],
     workers: int | None,
+    tar_bytes: float,
 ) -> None:
     index, skipped = [], []
-    with atomic_write(folder / store.FACES) as part:
-        with store.FaceWriter(part) as writer, store.one_thread_each():
+    with store.open_writer(folder, meta["settings"], tar_bytes) as writer:
+        with store.one_thread_each():
             results = store.in_order(result, photos, workers)
             for face, row in ProgressBar(results, total=len(photos), desc=folder.name, unit=" photos"):
                 if face is None:
@@ -187,13 +205,13 @@ def _make(
         (folder / store.META).unlink(missing_ok=True)
         for resized in folder.glob("faces_*.npy"):
             resized.unlink()
-    faces = np.load(folder / store.FACES, mmap_mode="r")
+    faces = store.open_faces(folder, meta["settings"])
     write_contact_sheet(folder / store.SHEET, faces)
     write_doubt_sheet(folder / store.DOUBT_SHEET, faces, index)
     store.write_rows(folder / store.SKIPPED, ["file", "reason", "detail"], skipped)
     store.write_rows(folder / store.INDEX, _columns(index), index)
     counts = {"photos": len(photos), "faces": len(index), "skipped": reasons}
-    store.write_meta(folder, counts | meta, writer.crc)
+    store.write_meta(folder, counts | meta, writer.checksums)
     print(
         f"{folder}: {len(index)} faces; {len(skipped)} photos skipped"
         + (f" ({summary}), see {store.SKIPPED}" * bool(summary))
@@ -203,7 +221,7 @@ def _make(
 def _split_again(done: store.FaceStore, split: dict) -> None:
     rows = _divide(done.index, split)
     store.write_rows(done.folder / store.INDEX, _columns(rows), rows)
-    store.write_meta(done.folder, {**done.meta, "split": split}, done.meta["checksums"][store.FACES])
+    store.write_meta(done.folder, {**done.meta, "split": split}, done.meta["checksums"])
 
 
 def _divide(rows: list[dict], split: dict) -> list[dict]:

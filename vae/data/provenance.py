@@ -16,6 +16,7 @@ from vae.data.store import FaceStore
 REMAKING = (
     *("name", "raw_dir", "processed_dir", "source", "align", "fill", "min_eye_distance", "min_confidence"),
     *("attributes", "split", "repo", "revision", "hub_split", "column", "landmarks", "limit"),
+    *("store", "shards"),
 )
 PRESETS = ("folder", "drawn", "cats", "cartoon", "indexed", "hub")  # files of configs/data, preferred in this order
 IRRELEVANT = {"split.copy_to"}

@@ -2,7 +2,7 @@
 
 | file | content |
 |---|---|
-| `faces.npy` | (N, 360, 360, 3) uint8, RGB |
+| `faces.npy` | (N, 360, 360, 3) uint8, RGB; with `data.store=shards` the folder `shards`, see `vae.data.shards` |
 | `index.csv` | a row for each face in the same order: file (relative to `raw_dir`), landmarks, scale, outside, split |
 | `skipped.csv` | the photos that could not be used: file, reason, detail |
 | `contact_sheet.png` | up to 64 of the faces, to look at |
@@ -19,6 +19,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,7 +35,8 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from vae.cli.errors import InputError
-from vae.data.align import SIZE, mirror
+from vae.data.align import SIZE
+from vae.data.shards import SHARD_LIST, SHARDS, ShardedFaces, Shards, ShardWriter, resize_face
 from vae.runs.files import atomic_write, checksum, wait_for_lock
 from vae.runs.safe_parsing import parse_yaml
 
@@ -53,7 +55,7 @@ class FaceStore:
     Attributes:
         meta: the content of `meta.yaml`.
         index: the rows of `index.csv`, column → text.
-        faces: (N, 360, 360, 3) uint8, memory-mapped, read only.
+        faces: (N, 360, 360, 3) uint8, read only: memory-mapped, or decoded when indexed, at the size of the shards.
 
     Raises:
         InputError: there is no data set, or only part of one, or it is damaged or of another version.
@@ -70,7 +72,7 @@ class FaceStore:
             self.meta = parse_yaml(self._meta.decode())
             index = (self.folder / INDEX).read_bytes()
             self.index = _rows(index)
-            self.faces = np.load(self.folder / FACES, mmap_mode="r")
+            self.faces = open_faces(self.folder, self.meta["settings"])
             problem = self._problem(index)
             if not self._is_current():
                 problem = "another process is making it again"
@@ -87,7 +89,10 @@ class FaceStore:
             return f"{META} is not as it was written"
         if self.meta["checksums"][INDEX] != checksum(index):
             return f"{INDEX} is not as it was written"
-        if self.faces.shape != (len(self.index), SIZE, SIZE, 3) or self.faces.dtype != np.uint8:
+        if isinstance(self.faces, ShardedFaces) and self.faces.shards.checksum != self.meta["checksums"][SHARD_LIST]:
+            return f"{SHARD_LIST} is not as it was written"
+        size = self.meta["settings"].get("shards", {}).get("size", SIZE)
+        if self.faces.shape != (len(self.index), size, size, 3) or self.faces.dtype != np.uint8:
             return f"{FACES} and {INDEX} differ in length"
         if not all(row.get("file") and row.get("split") in ("train", "val", "test") for row in self.index):
             return f"{INDEX} lacks files or splits"
@@ -118,10 +123,12 @@ class FaceStore:
             mirrored: left and right exchanged, and aligned again where the faces are, see `vae.data.align.mirror`.
 
         Returns:
-            (N, S, S, 3) uint8, memory-mapped, read only.
+            (N, S, S, 3) uint8, read only: memory-mapped; of shards, decoded when indexed.
         """
         if not 1 <= image_size <= SIZE:
             raise InputError(f"image_size must be between 1 and {SIZE} pixels, not {image_size}")
+        if isinstance(self.faces, ShardedFaces):
+            return self.faces.resized(image_size, mirrored)
         if image_size == SIZE and not mirrored:
             return self.faces
         path = self.folder / f"faces_{image_size}{'_mirrored' if mirrored else ''}.npy"
@@ -139,19 +146,31 @@ class FaceStore:
 
     def resize(self, image_size: int, mirrored: bool) -> Iterator[np.ndarray]:
         """Resize all faces without the cache of `resized`; yield 64 at a time, (n, S, S, 3) uint8."""
-        turn = np.fliplr if self.meta["settings"].get("align") == "center" else mirror
+        align = self.meta["settings"].get("align")
 
         def block(start: int) -> np.ndarray:
             # A map of its own: its pages count as memory of this process only while it is open.
             faces = np.load(self.folder / FACES, mmap_mode="r")[start : start + 64]
             out = np.empty((len(faces), image_size, image_size, 3), np.uint8)
             for face, small in zip(faces, out, strict=True):
-                face = turn(face) if mirrored else face
-                cv2.resize(face, (image_size, image_size), dst=small, interpolation=cv2.INTER_AREA)
+                small[:] = resize_face(face, image_size, mirrored, align)
             return out
 
         with one_thread_each():
             yield from in_order(block, range(0, len(self), 64))
+
+
+def open_faces(folder: Path, settings: dict) -> np.ndarray | ShardedFaces:
+    """Open the faces of a data set.
+
+    Args:
+        folder: the data set.
+        settings: of its `meta.yaml`.
+    """
+    if "shards" not in settings:
+        return np.load(folder / FACES, mmap_mode="r")
+    size = settings["shards"]["size"]
+    return ShardedFaces(Shards(folder / SHARDS, size, settings["align"]), size)
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -203,6 +222,11 @@ class FaceWriter:
         while rest:  # a nearly full disk takes part of it
             rest = rest[self.file.write(rest) :]
 
+    @property
+    def checksums(self) -> dict[str, int]:
+        """The checksums for `meta.yaml`."""
+        return {FACES: self.crc}
+
     def _header(self) -> None:
         # NumPy leaves room for the first axis to grow: the header is as long for any count.
         header = {
@@ -211,6 +235,25 @@ class FaceWriter:
             "shape": (self.count, self.size, self.size, 3),
         }
         np.lib.format.write_array_header_1_0(self.file, header)
+
+
+@contextmanager
+def open_writer(folder: Path, settings: dict, tar_bytes: float) -> Iterator[FaceWriter | ShardWriter]:
+    """Write the faces of a data set; they replace the present ones once the block has ended without an error.
+
+    Args:
+        folder: the data set, locked.
+        settings: of its `meta.yaml`, which choose between a memory map and shards.
+        tar_bytes: bytes of a shard.
+    """
+    if "shards" in settings:
+        with ShardWriter(folder, settings["shards"]["codec"], tar_bytes) as writer:
+            yield writer
+        (folder / FACES).unlink(missing_ok=True)
+    else:
+        with atomic_write(folder / FACES) as part, FaceWriter(part) as writer:
+            yield writer
+        shutil.rmtree(folder / SHARDS, ignore_errors=True)
 
 
 def store_lock(folder: Path) -> AbstractContextManager[None]:
@@ -249,18 +292,18 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, obje
         writer.writerows(rows)
 
 
-def write_meta(folder: Path, meta: dict, crc: int) -> None:
+def write_meta(folder: Path, meta: dict, faces: dict[str, int | str]) -> None:
     """Write `meta.yaml`, the last file, which makes a data set complete.
 
     Args:
         folder: of the data set, its other files in place.
         meta: settings and counts.
-        crc: the CRC-32 of the pixels of all faces.
+        faces: the checksums of the files that hold the faces, name → checksum.
     """
     checksums = {name: checksum((folder / name).read_bytes()) for name in (INDEX, SKIPPED, SHEET)}
     about = {"name": folder.name, "version": _version(), "format": FORMAT}
     found = fingerprint(meta["settings"], _rows((folder / INDEX).read_bytes()))
-    meta = about | meta | {"fingerprint": found, "checksums": {FACES: crc, **checksums}}
+    meta = about | meta | {"fingerprint": found, "checksums": faces | checksums}
     meta["checksums"][META] = _own_checksum(meta)
     with atomic_write(folder / META) as temporary:
         OmegaConf.save(OmegaConf.create(meta), temporary)
