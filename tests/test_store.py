@@ -30,7 +30,7 @@ def folder(tmp_path):
     )
     write_rows(tmp_path / "skipped.csv", ["file", "reason", "detail"], [])
     write_contact_sheet(tmp_path / "contact_sheet.png", faces)
-    write_meta(tmp_path, META, writer.crc)
+    write_meta(tmp_path, META, writer.checksums)
     return tmp_path
 
 
@@ -77,7 +77,7 @@ def test_resizing_takes_the_mean_of_areas(folder, size):
 
 
 def test_aligned_faces_are_mirrored_and_aligned_again(folder):
-    write_meta(folder, META | {"settings": {"align": "landmarks"}}, 0)
+    write_meta(folder, META | {"settings": {"align": "landmarks"}}, {"faces.npy": 0})
     store = FaceStore(folder)
     expected = np.stack([mirror(np.array(face)) for face in store.faces])
     np.testing.assert_array_equal(store.resized(360, mirrored=True), expected)

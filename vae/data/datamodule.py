@@ -168,6 +168,8 @@ class PrefetchingLoader(DataLoader):
         def fetch(item: tuple[dict[str, int], list[int]]) -> tuple[dict[str, int], Batch]:
             return item[0], self.dataset.__getitems__(item[1])
 
+        # DataLoader takes a seed here; without it, the noise of a validation would be another than from a memory map.
+        torch.empty((), dtype=torch.int64).random_()
         with one_thread_each():
             for place, batch in in_order(fetch, self.batch_sampler.numbered(), self.threads):
                 self.batch_sampler.place = place  # of the batch that is trained on next, not of those fetched ahead
