@@ -55,14 +55,14 @@ def make_dataset(data: DictConfig) -> Path:
     """
     check_options(data)
     folder = Path(data.processed_dir).expanduser() / str(data.name)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"data.processed_dir={data.processed_dir} cannot be a folder: {error.strerror}") from None
     remote = OmegaConf.select(data, "shards.remote")
     if remote and not _has_photos(data.raw_dir) and download(remote, folder, data.shards.cache_gb):
         return folder
     raw_dir = _find_raw_dir(data, folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"data.processed_dir={data.processed_dir} cannot be a folder: {error.strerror}") from None
     settings, split = face_settings(data), split_settings(data)
     with store.store_lock(folder):
         remove_stale(folder)
