@@ -58,12 +58,13 @@ class MeanDecoder(nn.Module):
 
     def __init__(self, model: VAE, y: Tensor | None = None) -> None:
         super().__init__()
+        self.latent = model.latent
         self.decoder = model.decoder
         self.likelihood = model.likelihood
         self.y = y
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.likelihood.mean(self.decoder(z, _for_each(z, self.y))).clamp(-1, 1)
+        return self.likelihood.mean(self.decoder(self.latent.project(z), _for_each(z, self.y))).clamp(-1, 1)
 
 
 def _for_each(batch: Tensor, y: Tensor | None) -> Tensor | None:

@@ -104,9 +104,10 @@ class VAE(nn.Module):
             return torch.cat([self.latent.mean(self.encoder(*part)) for part in self._chunks(x, y)])
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the mean of p(x|z): `(B, *latent)` → `(B, 3, H, W)` in [-1, 1]."""
+        """Return the mean of p(x|z): `(B, *latent)` → `(B, 3, H, W)` in [-1, 1]; see `Latent.project`."""
         with self._evaluation():
-            return torch.cat([self.likelihood.mean(self.decoder(*part)) for part in self._chunks(z, y)])
+            parts = ((self.latent.project(z), y) for z, y in self._chunks(z, y))
+            return torch.cat([self.likelihood.mean(self.decoder(*part)) for part in parts])
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Encode and decode `(B, 3, H, W)` in [-1, 1]."""
@@ -176,7 +177,7 @@ class VAE(nn.Module):
         if not temperature >= 0:
             raise InputError(f"temperature must not be negative, but is {temperature}")
         with torch.no_grad():
-            return self.sampler.sample(n, _generator(seed), temperature, y)
+            return self.latent.project(self.sampler.sample(n, _generator(seed), temperature, y))
 
     def interpolate(self, a: Tensor, b: Tensor, steps: int = 8, mode: str = "spherical") -> Tensor:
         """Interpolate from image to image through the latent space.

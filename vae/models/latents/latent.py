@@ -12,6 +12,8 @@ DENSITY = "density"  # log_q and log_p are densities of a continuous z, so impor
 POSTERIOR = "posterior"  # `LatentSample.posterior` is given
 INDICES = "indices"  # z consists of the vectors of a codebook: `Latent.indices` and `Latent.embed` exist
 NORMAL_PRIOR = "normal prior"  # p(z) = N(0, I)
+SPHERE = "sphere"  # z lies on the unit sphere, and p(z) is uniform
+BALL = "ball"  # z lies in the Poincaré ball, and p(z) is a wrapped normal
 PSEUDO_INPUTS = "pseudo-inputs"  # the prior is the mixture of the posteriors of learned images
 
 
@@ -61,9 +63,11 @@ class Latent(nn.Module):
 
     Attributes:
         provides: subset of the words above.
+        kl_parts: how many groups of `LatentSample.kl` belong to each part of a latent that has several; else empty.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset()
+    kl_parts: tuple[int, ...] = ()
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -86,6 +90,10 @@ class Latent(nn.Module):
     def mean(self, features: list[Tensor]) -> Tensor:
         """Return the mean of the posterior, `(B, *shape)`."""
         raise NotImplementedError
+
+    def project(self, z: Tensor) -> Tensor:
+        """Return the nearest latents that the model knows, for any z `(…, *shape)`; the identity unless overridden."""
+        return z
 
     def sample(self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
         """Draw `(n, *shape)` from the prior.

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vae.models.latents.latent import PSEUDO_INPUTS
+from vae.models.latents.latent import BALL, PSEUDO_INPUTS, SPHERE
 from vae.models.samplers.sampler import Sampler
 
 
@@ -21,3 +21,15 @@ class VampPrior(Prior):
     """Draws from the mixture of the posteriors of pseudo-inputs (Tomczak & Welling 2018, eq. 9)."""
 
     needs = frozenset({PSEUDO_INPUTS})
+
+
+class Hypersphere(Prior):
+    """Draws from the uniform density on the sphere (Davidson et al. 2018)."""
+
+    needs = frozenset({SPHERE})
+
+
+class PoincareBall(Prior):
+    """Draws from the wrapped normal around 0 (Mathieu et al. 2019)."""
+
+    needs = frozenset({BALL})
