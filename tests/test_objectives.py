@@ -3,12 +3,15 @@
 import pytest
 import torch
 
+from tests.conftest import TINY
 from tests.test_exactness import linear_gaussian
 from vae.cli.errors import InputError
 from vae.data.batch import Batch
+from vae.models.objectives.discriminator import Discriminator
 from vae.models.objectives.elbo import ELBO
 from vae.models.objectives.gradient_penalty import GradientPenalty
 from vae.models.objectives.iwae import IWAE
+from vae.models.objectives.vae_gan import VAEGAN
 from vae.models.regularizers.regularizer import State
 
 
@@ -94,3 +97,105 @@ def test_the_gradient_penalty_is_added_in_training_and_reaches_the_decoder():
     # ∂/∂W of λ/2·‖vᵀW‖² is λ·v vᵀW, so W times it has the trace λ‖vᵀW‖².
     product = ((gradients[1] - gradients[0]) * model.decoder.map.weight).sum()
     torch.testing.assert_close(product, 3 * results[1].scalars["decoder_gradient"])
+
+
+class Small:
+    """A model of 8 pixels without dropout or batch norm, a batch of drawn noise, and a discriminator."""
+
+    def __init__(self, composed, *options: str) -> None:
+        from vae.training.build import build_module
+
+        torch.manual_seed(0)
+        config = composed("train", *TINY, "data.image_size=8", "model.norm=none", "regularizer.warmup=0", *options)
+        self.module = build_module(config)
+        self.model, self.objective = self.module.model, self.module.objective
+        for parameter in self.model.parameters():
+            parameter.data.add_(0.05 * torch.randn_like(parameter))
+        self.batch = Batch(torch.rand(6, 3, 8, 8) * 2 - 1)
+
+    def gradients(self) -> dict[str, torch.Tensor]:
+        """Return the gradients of one backward pass through the objective."""
+        torch.manual_seed(1)
+        self.module.zero_grad()
+        self.objective(self.model, self.batch, State()).loss.mean().backward()
+        return {name: p.grad.clone() for name, p in self.module.named_parameters() if p.grad is not None}
+
+    def gradient(self, loss: torch.Tensor, *parts: str) -> dict[str, torch.Tensor]:
+        """Return the gradients of a loss by the parameters of some parts."""
+        named = {name: p for name, p in self.module.named_parameters() if name.startswith(parts)}
+        found = torch.autograd.grad(loss, [*named.values()], retain_graph=True, allow_unused=True)
+        return {name: value for name, value in zip(named, found, strict=True) if value is not None}
+
+
+def same(ours: dict[str, torch.Tensor], *theirs: dict[str, torch.Tensor]) -> None:
+    expected = {name: value for part in theirs for name, value in part.items()}
+    assert ours.keys() == expected.keys()
+    for name, value in ours.items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("scale", ["1", "null"])
+def test_every_part_of_a_vae_gan_has_the_gradient_of_its_own_loss(composed, scale):
+    channels = "objective.discriminator.channels=[4,6,8]"
+    options = ("objective=vae_gan", channels, "objective.gamma=0.7", f"objective.scale={scale}", "objective.level=1")
+    small = Small(composed, *options, "likelihood=mse")
+    small.objective.discriminator.eval()  # spectral norms stand still
+    ours = small.gradients()
+
+    torch.manual_seed(1)
+    x, model, discriminator = small.batch.x, small.model, small.objective.discriminator
+    terms = model.terms(small.batch)
+    images = [x, terms.params.clamp(-1, 1), model.decoder(torch.randn(6, 4)).clamp(-1, 1)]
+    (real, fake, drawn) = (discriminator(each) for each in images)
+    gan = 0
+    for head in range(3):  # the discriminator has three, and all count the same
+        logits = [scores[head].sigmoid() for scores, _ in (real, fake, drawn)]
+        gan = gan + (logits[0].log().mean() + (1 - logits[1]).log().mean() + (1 - logits[2]).log().mean()) / 3
+    errors = (real[1][1] - fake[1][1]).square().flatten(1)
+    variance = 1.0 if scale == "1" else errors.detach().mean()
+    likeness = 0.5 * errors.sum(1).mean() / variance
+    kl = terms.latent.kl.sum(1).mean()
+    of_decoder = 0.7 * likeness / errors.shape[1] + gan
+    same(
+        ours,
+        small.gradient(kl + likeness, "model.encoder", "model.latent"),
+        small.gradient(192 * of_decoder, "model.decoder"),
+        small.gradient(-192 * gan, "objective.discriminator"),
+    )
+
+
+def test_encoder_and_decoder_of_soft_intro_have_their_own_losses(composed):
+    small = Small(composed, "objective=soft_intro", "objective.beta_neg=2", "likelihood=mse")
+    ours = small.gradients()
+
+    torch.manual_seed(1)
+    model, s = small.model, 1 / 192
+    real = model.terms(small.batch)
+    z = torch.randn(6, 4)
+    drawn = model.decoder(z).clamp(-1, 1)
+    of_encoder = model.latent.infer(model.encoder(drawn)).kl.sum(1)
+    again = model.terms(Batch(drawn.detach()))
+    elbo = (real.log_px - real.latent.kl.sum(1)).mean()
+    exp_elbo = (2 * s * (again.log_px[0] - 2 * again.latent.kl.sum(1))).exp().mean()
+    encoder = small.gradient(-s * elbo + 0.5 * exp_elbo, "model.encoder", "model.latent")
+    decoder = small.gradient(-s * elbo + s * of_encoder.mean(), "model.decoder")
+    same({name: s * value for name, value in ours.items()}, encoder, decoder)
+
+
+@pytest.mark.parametrize("name", ["vae_gan", "soft_intro"])
+def test_adversarial_objectives_measure_the_evidence_lower_bound(composed, name):
+    small = Small(composed, f"objective={name}", "likelihood=mse")
+    small.module.eval()
+    losses = []
+    for objective in (small.objective, ELBO()):
+        torch.manual_seed(1)
+        losses.append(objective(small.model, small.batch, State()).loss)
+    torch.testing.assert_close(*losses)
+
+
+@pytest.mark.parametrize("option", ["gamma=-1", "lr_ratio=nan", "scale=0", "level=4"])
+def test_options_of_a_vae_gan_out_of_range(option):
+    name, value = option.split("=")
+    value = float(value) if name != "level" else int(value)
+    with pytest.raises(InputError, match=f"objective.{name} must"):
+        VAEGAN(Discriminator(8, [4, 6, 8]), **{name: value})

@@ -197,6 +197,7 @@ def inherit_config(config: DictConfig) -> None:
         InputError: there is no such model, an option asks for another network, or `ckpt_path` is given, too.
     """
     from hydra.core.hydra_config import HydraConfig
+    from hydra.utils import get_class
 
     from vae.cli.errors import InputError
     from vae.models.serialization import CONFIG
@@ -222,7 +223,7 @@ def inherit_config(config: DictConfig) -> None:
     task = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     typed = [option.lstrip("+~").partition("=")[0] for option in task]
     own = any(source.resolve().is_relative_to(Path(folder).resolve()) for folder in ("models/runs", "models/sweeps"))
-    second_stage = OmegaConf.select(config, "objective.discriminator") is not None
+    second_stage = get_class(config.objective._target_).needs_weights
     if second_stage and own and "data" not in typed:
         for key in theirs.data.keys() - {"batch_size", *(name.split(".")[1] for name in typed if name[:5] == "data.")}:
             OmegaConf.update(config.data, key, theirs.data[key], merge=False, force_add=True)

@@ -104,7 +104,7 @@ class Adversarial(ELBO):
         with torch.no_grad():
             terms = Terms(model.likelihood.log_prob(params[:pairs], x[:pairs])[None], latent, params[:pairs])
         # The loss has no unit; a training divides by the dimensions of x, which nats are summed over.
-        return Loss((loss * state.dimensions).expand(len(x)), scalars, terms)
+        return Loss((loss * x[0].numel()).expand(len(x)), scalars, terms)
 
     def losses(self, drawn: Tensor, original: Tensor, real: Tensor, pairs: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the sum of both losses.

@@ -1,9 +1,11 @@
 """The evidence lower bound."""
 
+from torch import Tensor
+
 from vae.data.batch import Batch
 from vae.models.objectives.objective import Loss, Objective
 from vae.models.regularizers.regularizer import State
-from vae.models.vae import VAE
+from vae.models.vae import VAE, Terms
 
 
 class ELBO(Objective):
@@ -12,9 +14,11 @@ class ELBO(Objective):
     def forward(self, model: VAE, batch: Batch, state: State) -> Loss:
         """Return the negative evidence lower bound of every image where R is the KL divergence."""
         terms = model.terms(batch)
+        penalty, scalars = self.penalty(model, terms, state)
+        return Loss(penalty - terms.log_px.mean(0), scalars, terms)
+
+    def penalty(self, model: VAE, terms: Terms, state: State) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return R with the penalty of the latent itself, `(B,)`, and scalars to log."""
         penalty, scalars = model.regularizer(terms.latent, state)
-        loss = penalty - terms.log_px.mean(0)
-        if terms.latent.penalty is not None:
-            loss = loss + terms.latent.penalty
-            scalars = scalars | {"latent_penalty": terms.latent.penalty.detach().mean()}
-        return Loss(loss, scalars, terms)
+        own = terms.latent.penalty
+        return (penalty, scalars) if own is None else (penalty + own, scalars | {"latent_penalty": own.detach().mean()})
