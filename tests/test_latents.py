@@ -9,8 +9,11 @@ from torch.distributions import Categorical as Choice
 from torch.distributions import Independent, MixtureSameFamily, Normal
 from torch.nn import functional as F
 
+from tests.conftest import TINY
 from tests.test_exactness import D, Pixels
 from vae.cli.errors import InputError
+from vae.data.batch import Batch
+from vae.models.build import build
 from vae.models.latents.bessel import log_bessel
 from vae.models.latents.categorical import Categorical
 from vae.models.latents.flow import KINDS, Flow
@@ -444,3 +447,24 @@ def test_every_part_of_a_joint_latent_has_its_capacity():
     assert scalars["capacity"] == 2.5
     with pytest.raises(InputError, match="regularizer.capacity=.*latent=joint"):
         Capacity(Gaussian(Pixels(), D), capacity=[4.0, 1.0])
+
+
+@pytest.mark.parametrize("latent", ["hyperspherical", "poincare", "gamma", "joint"])
+def test_a_fitted_mixture_gives_latents_that_the_model_knows(latent, composed):
+    model = build(composed("train", *TINY, f"latent={latent}", "sampler=gmm"))
+    batch = Batch(torch.rand(40, 3, 16, 16) * 2 - 1)
+    z, _ = model.sample_posterior([batch])
+    torch.testing.assert_close(model.latent.project(z), z)
+    model.sampler.fit(z)
+    drawn = model.sample_latents(30, seed=0, temperature=3)
+    torch.testing.assert_close(model.latent.project(drawn), drawn)
+    anywhere = 5 * torch.randn(4, *model.latent.shape)  # such as the latents of sliders or between two images
+    torch.testing.assert_close(model.decode(anywhere), model.decode(model.latent.project(anywhere)))
+
+
+def test_the_vamp_prior_of_a_conditional_model_learns_labels():
+    encoder = ConvEncoder(image_size=8, channels=[4], label_dim=2)
+    latent = Vamp(encoder, D, pseudo_inputs=5)
+    sample = latent.infer(encoder(torch.rand(3, 3, 8, 8), torch.zeros(3, 2)))
+    sample.log_p.sum().backward()
+    assert latent.pseudo_labels.shape == (5, 2) and latent.pseudo_labels.grad.any()
