@@ -468,3 +468,15 @@ def test_the_vamp_prior_of_a_conditional_model_learns_labels():
     sample = latent.infer(encoder(torch.rand(3, 3, 8, 8), torch.zeros(3, 2)))
     sample.log_p.sum().backward()
     assert latent.pseudo_labels.shape == (5, 2) and latent.pseudo_labels.grad.any()
+
+
+def test_pseudo_inputs_start_as_images_of_the_training_set_once():
+    _, latent = vamp(5)
+    x = images(7)
+    latent.start([Batch(x[:3]), Batch(x[3:])])
+    assert torch.equal(latent.pseudo_inputs, x[:5])
+    latent.start([Batch(torch.zeros_like(x))])  # as a resumed training does
+    assert torch.equal(latent.pseudo_inputs, x[:5])
+    few = vamp(5)[1]
+    few.start([Batch(x[:2])])
+    assert torch.equal(few.pseudo_inputs[:2], x[:2]) and few.pseudo_inputs[2:].std() > 0

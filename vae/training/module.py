@@ -66,8 +66,10 @@ class VAEModule(pl.LightningModule):
         self.dataset_size = len(self.trainer.datamodule.splits["train"])
 
     def on_fit_start(self) -> None:
-        """Let the objective prepare the training."""
-        batches = self.trainer.datamodule.batches("train", mirrored=self.trainer.datamodule.flip > 0)
+        """Let the latent and the objective prepare the training."""
+        data = self.trainer.datamodule
+        self.model.latent.start(data.batches("train", mirrored=False))
+        batches = data.batches("train", mirrored=data.flip > 0)
         self.objective.start(self.model, batches, resumed=self.trainer.ckpt_path is not None)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:

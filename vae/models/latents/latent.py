@@ -1,10 +1,13 @@
 """The contract of every latent: `LatentSample`, and the base class `Latent`."""
 
+from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+
+from vae.data.batch import Batch
 
 # What a latent may provide and another part may need; `vae.models.build` refuses combinations that lack something.
 CONTINUOUS = "continuous"  # z is a point of a space in which distances and means have a meaning
@@ -77,6 +80,13 @@ class Latent(nn.Module):
     def bounds_evidence(self) -> bool:
         """Whether log p(x|z) + log p(z) − log q(z|x) bounds log p(x); not for the point posterior of an autoencoder."""
         return bool(self.provides & {DENSITY, INDICES})
+
+    def start(self, batches: Iterable[Batch]) -> None:
+        """Prepare the training before its first step; a resumed one calls it again, which must change nothing.
+
+        Args:
+            batches: training set in order.
+        """
 
     def infer(self, features: list[Tensor], k: int = 1) -> LatentSample:
         """Sample the posterior of B images.

@@ -1,11 +1,13 @@
 """The VampPrior: a mixture of the posteriors of learned images (Tomczak & Welling 2018)."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from vae.cli.errors import InputError
+from vae.data.batch import Batch
 from vae.models.latents.gaussian import LOG_2PI, Gaussian
 from vae.models.latents.latent import CONTINUOUS, DENSITY, POSTERIOR, PSEUDO_INPUTS, LatentSample
 
@@ -13,9 +15,9 @@ from vae.models.latents.latent import CONTINUOUS, DENSITY, POSTERIOR, PSEUDO_INP
 class Vamp(Gaussian):
     """q(z|x) = N(mu, diag(exp(log_var))) and p(z) = 1/K Σ_k q(z|u_k) with learned u_k (Tomczak & Welling 2018, eq. 9).
 
-    The pseudo-inputs u_k are images that pass through the encoder; they are clipped to [-1, 1]. For them, batch norm
-    takes its running statistics and dropout is off, so p(z) depends on no batch and the statistics stay those of the
-    data. A conditional model also learns the labels of the pseudo-inputs.
+    The pseudo-inputs u_k are images that pass through the encoder; they start as images of the training set and are
+    clipped to [-1, 1]. For them, batch norm takes its running statistics and dropout is off, so p(z) depends on no
+    batch and the statistics stay those of the data. A conditional model also learns the labels of the pseudo-inputs.
 
     Args:
         encoder: kept by reference: its weights are not saved a second time.
@@ -37,6 +39,20 @@ class Vamp(Gaussian):
         self.pseudo_inputs = nn.Parameter(0.3 * torch.randn(pseudo_inputs, 3, encoder.image_size, encoder.image_size))
         label_dim = encoder.label_dim
         self.pseudo_labels = nn.Parameter(torch.zeros(pseudo_inputs, label_dim)) if label_dim else None
+        self.register_buffer("started", torch.tensor(False))
+
+    @torch.no_grad()
+    def start(self, batches: Iterable[Batch]) -> None:
+        """Copy the first K images of the training set, unless the pseudo-inputs have been learned already."""
+        done, count = 0, len(self.pseudo_inputs)
+        for x, y in () if self.started else batches:
+            self.pseudo_inputs[done : done + len(x)] = x[: count - done]
+            if y is not None:
+                self.pseudo_labels[done : done + len(x)] = y[: count - done]
+            done += len(x)
+            if done >= count:
+                break
+        self.started.fill_(True)
 
     def components(self) -> tuple[Tensor, Tensor]:
         """Return mu and log_var of the components of the prior, `(K, D)` each."""
