@@ -13,7 +13,6 @@ from vae.models.latents.finite_scalar import FiniteScalar
 from vae.models.latents.gaussian import Gaussian
 from vae.models.latents.latent import LatentSample
 from vae.models.latents.point import Point
-from vae.models.latents.vector_quantized import VectorQuantized
 from vae.models.likelihoods import Likelihood
 from vae.models.objectives.elbo import ELBO
 from vae.models.objectives.iwae import IWAE
@@ -188,32 +187,6 @@ def test_the_aggregate_density_is_unbiased_over_batches():
     estimates = torch.stack([of([0, *others]) for others in combinations(range(1, 7), 3)])
     exact = Normal(q.mean, q.stddev).log_prob(z[0]).sum(-1).exp().mean()
     torch.testing.assert_close(estimates.mean(), exact)
-
-
-def test_gradients_of_vector_quantisation_are_those_of_the_paper():
-    torch.manual_seed(4)
-    latent = VectorQuantized(Pixels(), num_codes=5, code_dim=4, commitment=0.25).double()
-    with torch.no_grad():
-        latent.codebook.normal_()
-    x = torch.randn(2, 3, 2, 2, dtype=torch.double)
-    upstream = torch.randn(1, 2, 4, 2, 2, dtype=torch.double)
-
-    sample = latent.infer([x])
-    ((sample.z * upstream).sum() + sample.penalty.sum()).backward()
-    ours = [latent.project.weight.grad.clone(), latent.codebook.grad.clone()]
-
-    h = latent.project(x).detach().requires_grad_()
-    nearest = torch.cdist(h.movedim(1, -1).reshape(-1, 4), latent.codebook.detach()).argmin(1)
-    e = latent.codebook.detach()[nearest].reshape(2, 2, 2, 4).movedim(-1, 1)
-    # ∂z/∂h = I (straight through); the commitment loss pulls h to e, the codebook loss e to h (eq. 3).
-    of_h = upstream[0] + 2 * 0.25 * (h.detach() - e)
-    expected_weight = torch.einsum("bohw,bihw->oi", of_h, x)[..., None, None]
-    of_e = (2 * (e - h.detach())).movedim(1, -1).reshape(-1, 4)
-    expected_codebook = torch.zeros(5, 4, dtype=torch.double).index_add(0, nearest, of_e)
-    torch.testing.assert_close(ours[0], expected_weight)
-    torch.testing.assert_close(ours[1], expected_codebook)
-    torch.testing.assert_close(sample.z[0], e)
-    torch.testing.assert_close(sample.log_p, torch.full((1, 2), -4 * math.log(5), dtype=torch.double))
 
 
 def test_the_covariance_penalties_of_dip_are_those_of_the_paper():

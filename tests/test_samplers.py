@@ -98,7 +98,7 @@ def test_few_latents_get_few_components():
 def codebook():
     torch.manual_seed(0)
     latent = VectorQuantized(SimpleNamespace(feature_shapes=[(2, 2, 2)]), num_codes=6, code_dim=3)
-    torch.nn.init.normal_(latent.codebook)
+    torch.nn.init.normal_(latent.codebook.codes)
     return latent
 
 

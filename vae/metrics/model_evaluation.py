@@ -80,7 +80,7 @@ def latent_metrics(model: VAE, batches: Sequence[Batch], latents: Tensor, seed: 
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         samples = [
-            model.latent.infer(model.encoder(x.to(model.device), None if y is None else y.to(model.device)))
+            model.infer(Batch(x.to(model.device), None if y is None else y.to(model.device)))
             for x, y in batches[: -(-MAX_PAIRED_IMAGES // len(batches[0].x))]
         ]
         # Another seed than that of z, whose noise would otherwise be compared with itself.

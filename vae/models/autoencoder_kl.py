@@ -99,14 +99,24 @@ class Decoder(Part):
         image_size: side of the images in pixels.
         latent_shape: `(C, h, w)`, or `(D,)`.
         out_channels: numbers that the likelihood reads for each pixel; 3.
+        part_shapes: of a latent with parts; one part only.
         **options: those of `Part`.
 
     Raises:
         InputError: the likelihood or the latent does not go with this network.
     """
 
-    def __init__(self, image_size: int, latent_shape: tuple[int, ...], out_channels: int = 3, **options: Any) -> None:
+    def __init__(
+        self,
+        image_size: int,
+        latent_shape: tuple[int, ...],
+        out_channels: int = 3,
+        part_shapes: tuple[tuple[int, ...], ...] = (),
+        **options: Any,
+    ) -> None:
         super().__init__(image_size, **options)
+        if len(part_shapes) > 1:
+            raise InputError("model=autoencoder_kl decodes no latents of several resolutions: choose model=resnet")
         if out_channels != 3:
             raise InputError("model=autoencoder_kl gives one number for each channel: choose likelihood=gaussian")
         if len(latent_shape) == 1:

@@ -35,6 +35,7 @@ def build(config: DictConfig) -> VAE:
         latent_shape=latent.shape,
         out_channels=3 * likelihood.params_per_channel,
         label_dim=label_dim,
+        **({"part_shapes": latent.part_shapes} if latent.part_shapes else {}),
     )
     return VAE(
         encoder=encoder,

@@ -4,6 +4,9 @@ Both families take the same options. A network has one level for each entry of `
 halves the resolution and one of a decoder doubles it, so `image_size` is a multiple of 2^levels.
 """
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as spectral_normalization
@@ -131,11 +134,13 @@ class Decoder(Network):
     """z `(N, *latent_shape)` → the parameters of p(x|z), `(N, out_channels, H, W)`, unbounded.
 
     A flat latent passes a linear map to the coarsest feature maps, a spatial one of their size a 1×1 convolution.
-    Labels are appended to z (Sohn, Lee & Yan 2015).
+    Labels are appended to z (Sohn, Lee & Yan 2015). Of a latent with parts, the first is decoded so, and 1×1
+    convolutions add each other one to the feature maps of its size.
 
     Args:
         latent_shape: `(D,)`, or `(C, h, w)` with the height and width of the coarsest feature maps.
         out_channels: numbers that the likelihood reads for each pixel.
+        part_shapes: shapes of the parts of a flat latent, coarsest first; empty for one part.
         spectral_norm: divide the weights of every layer by their largest singular value (Miyato et al. 2018), so that
             close latents have close images (RAE-SN: Ghosh et al. 2020, sec. 3.1).
         **options: those of `Network`.
@@ -145,11 +150,22 @@ class Decoder(Network):
     """
 
     def __init__(
-        self, *, latent_shape: tuple[int, ...], out_channels: int = 3, spectral_norm: bool = False, **options
+        self,
+        *,
+        latent_shape: tuple[int, ...],
+        out_channels: int = 3,
+        part_shapes: tuple[tuple[int, ...], ...] = (),
+        spectral_norm: bool = False,
+        **options,
     ) -> None:
         super().__init__(**options)
         self.coarsest = self.feature_shapes[-1]
-        self.stem = self.make_stem(tuple(latent_shape))
+        self.part_shapes = [tuple(shape) for shape in part_shapes or (latent_shape,)]
+        self.stem = self.make_stem(self.part_shapes[0])
+        widths = {side: channels for channels, side, _ in self.feature_shapes}
+        self.joins = nn.ModuleDict(
+            {str(side): nn.Conv2d(dim + self.label_dim, widths[side], 1) for dim, side, _ in self.part_shapes[1:]}
+        )
         sizes = self.channels[::-1]
         self.levels = nn.Sequential(*map(self.level, sizes[:-1], sizes[1:]))
         self.head = self.last_level(sizes[-1], out_channels)
@@ -184,8 +200,23 @@ class Decoder(Network):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Decode latents with labels `(N, C)`."""
-        h = self.stem(with_labels(z, y)).reshape(-1, *self.coarsest)
-        return self.head(self.levels(h)).float()
+        first, *others = split_parts(z, self.part_shapes)
+        h = self.stem(with_labels(first, y)).reshape(-1, *self.coarsest)
+        parts = {str(part.shape[-1]): part for part in others}
+        for level in (nn.Identity(), *self.levels):
+            h = level(h)
+            side = str(h.shape[-1])
+            if side in parts:
+                h = h + self.joins[side](with_labels(parts[side], y))
+        return self.head(h).float()
+
+
+def split_parts(z: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
+    """Split a flat latent `(N, D)` into parts `(N, *shape)`; a latent of a single shape stays as it is."""
+    if len(shapes) == 1:
+        return [z.reshape(-1, *shapes[0])]
+    parts = z.split([math.prod(shape) for shape in shapes], dim=1)
+    return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def with_labels(x: Tensor, y: Tensor | None) -> Tensor:

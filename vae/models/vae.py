@@ -92,11 +92,23 @@ class VAE(nn.Module):
             batch: B images with their labels.
             k: samples of z for each image.
         """
-        x, y = batch
-        latent = self.latent.infer(self.encoder(x, y), k)
-        params = self.decoder(latent.z.flatten(0, 1), _repeated(y, k))
-        log_px = self.likelihood.log_prob(params, _repeated(x, k)).unflatten(0, (k, len(x)))
+        latent = self.infer(batch, k)
+        log_px, params = self._log_likelihood(latent.z, batch)
         return Terms(log_px, latent, params)
+
+    def infer(self, batch: Batch, k: int = 1) -> LatentSample:
+        """Sample q(z|x), `k` times for each image of a batch."""
+        features = self.encoder(*batch)
+        sample = self.latent.infer(features, k)
+        return self.latent.refine(sample, features, lambda z: self._log_likelihood(z, batch)[0])
+
+    def _log_likelihood(self, z: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return log p(x|z) of z `(K, B, *latent)`, `(K, B)`, and the parameters of p(x|z), `(K·B, C', H, W)`."""
+        if not torch.is_inference_mode_enabled():  # autograd takes no tensors that were made in that mode
+            batch = Batch(*(part.clone() if part is not None and part.is_inference() else part for part in batch))
+        x, y = batch
+        params = self.decoder(z.flatten(0, 1), _repeated(y, len(z)))
+        return self.likelihood.log_prob(params, _repeated(x, len(z))).unflatten(0, z.shape[:2]), params
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the mean of q(z|x): `(B, 3, H, W)` in [-1, 1] → `(B, *latent)`."""
@@ -127,8 +139,8 @@ class VAE(nn.Module):
         with self._evaluation(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for x, y in batches:
-                features = self.encoder(x.to(self.device), None if y is None else y.to(self.device))
-                z.append(self.latent.infer(features).z[0].cpu())
+                batch = Batch(x.to(self.device), None if y is None else y.to(self.device))
+                z.append(self.infer(batch).z[0].cpu())
                 labels.append(y)
         return torch.cat(z), None if labels[0] is None else torch.cat(labels).cpu()
 

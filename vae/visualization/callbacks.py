@@ -18,6 +18,8 @@ NAMES = ("samples", "reconstructions", "interpolation", "curves")
 class Figures(Callback):
     """Draws figures at regular intervals, with the current weights and a sampler fitted to them.
 
+    Without samples where the sampler trains a network, which would take longer than the training of the model.
+
     The callback also collects reconstructions of the same validation images in `film/`, the frames of `film.gif`.
 
     Args:
@@ -55,7 +57,9 @@ class Figures(Callback):
             save_grid(model.reconstruct(*originals), frame, columns=4)
         if progress >= self.next:
             self.next = progress + self.every
-            model.sampler.fit(*model.sample_posterior(trainer.datamodule.batches("train", limit=1024)))
+            names = [name for name in NAMES if not (name == "samples" and model.sampler.trains)]
+            if "samples" in names:
+                model.sampler.fit(*model.sample_posterior(trainer.datamodule.batches("train", limit=1024)))
             run = Path(trainer.default_root_dir)
-            draw(RunFigures(run, model, trainer.datamodule, self.folder, samplers=[]), NAMES)
+            draw(RunFigures(run, model, trainer.datamodule, self.folder, samplers=[]), names)
             log_images(trainer.loggers, self.folder, trainer.global_step)

@@ -32,10 +32,15 @@ class FiniteScalar(Latent):
         channels, height, width = encoder.feature_shapes[-1]
         super().__init__((len(levels), height, width))
         self.num_codes = math.prod(levels)
-        self.project = nn.Conv2d(channels, len(levels), 1)
+        self.head = nn.Conv2d(channels, len(levels), 1)
         sizes = torch.tensor(list(levels))
         self.register_buffer("levels", sizes, persistent=False)
         self.register_buffer("basis", torch.cumprod(sizes, 0) // sizes, persistent=False)
+
+    @property
+    def index_shape(self) -> tuple[int, ...]:
+        """Shape of the indices of one image, `(h, w)`."""
+        return self.shape[1:]
 
     def bound(self, h: Tensor) -> Tensor:
         """Map features `(N, d, h, w)` into the range of the levels, (−L/2, L/2) shifted for even L (their code)."""
@@ -71,7 +76,7 @@ class FiniteScalar(Latent):
 
     def mean(self, features: list[Tensor]) -> Tensor:
         """Return the quantised features, `(B, d, h, w)`."""
-        return self.quantize(at_least_float32(self.project(features[-1])))
+        return self.quantize(at_least_float32(self.head(features[-1])))
 
     def sample(self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
         """Draw every place independently and uniformly; `temperature` has no effect on a uniform prior."""

@@ -26,6 +26,19 @@ def standard_normal_log_prob(z: Tensor) -> Tensor:
     return -0.5 * (z.square() + LOG_2PI).sum(-1)
 
 
+def scale_initial_weights(layer: nn.Module, init_scale: float) -> None:
+    """Multiply the weights of a layer by `init_scale` and set its bias to 0, so that its Gaussian starts near N(0, I).
+
+    Raises:
+        InputError: `init_scale` is negative.
+    """
+    if not init_scale >= 0:
+        raise InputError(f"latent.init_scale must not be negative, but is {init_scale}")
+    with torch.no_grad():
+        layer.weight.mul_(init_scale)
+        layer.bias.zero_()
+
+
 def diagonal_gaussian(mu: Tensor, log_var: Tensor, k: int) -> LatentSample:
     """Sample q(z|x) = N(mu, diag(exp(log_var))), `(B, *shape)`, with its densities and those of p(z) = N(0, I)."""
     std = (0.5 * log_var).exp()
@@ -67,13 +80,9 @@ class Gaussian(Latent):
     def __init__(self, encoder: nn.Module, latent_dim: int, init_scale: float = 0.01) -> None:
         if latent_dim < 1:
             raise InputError(f"model.latent_dim must be at least 1, not {latent_dim}")
-        if not init_scale >= 0:
-            raise InputError(f"latent.init_scale must not be negative, but is {init_scale}")
         super().__init__((latent_dim,))
         self.head = nn.Linear(torch.Size(encoder.feature_shapes[-1]).numel(), 2 * latent_dim)
-        with torch.no_grad():
-            self.head.weight.mul_(init_scale)
-            self.head.bias.zero_()
+        scale_initial_weights(self.head, init_scale)
 
     def parameters_of_posterior(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Return mu and log_var, `(B, D)` each."""

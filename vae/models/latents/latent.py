@@ -1,6 +1,6 @@
 """The contract of every latent: `LatentSample`, and the base class `Latent`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -13,11 +13,15 @@ from vae.data.batch import Batch
 CONTINUOUS = "continuous"  # z is a point of a space in which distances and means have a meaning
 DENSITY = "density"  # log_q and log_p are densities of a continuous z, so importance weights exist
 POSTERIOR = "posterior"  # `LatentSample.posterior` is given
-INDICES = "indices"  # z consists of the vectors of a codebook: `Latent.indices` and `Latent.embed` exist
 NORMAL_PRIOR = "normal prior"  # p(z) = N(0, I)
 SPHERE = "sphere"  # z lies on the unit sphere, and p(z) is uniform
 BALL = "ball"  # z lies in the Poincaré ball, and p(z) is a wrapped normal
 PSEUDO_INPUTS = "pseudo-inputs"  # the prior is the mixture of the posteriors of learned images
+# z is made of the vectors of a codebook: `num_codes` and `index_shape`, `(h, w)` or `(depth, h, w)`, exist, and the
+# methods `indices`, `(N, *shape)` → `(N, *index_shape)` int64, and `embed`, its inverse.
+INDICES = "indices"
+# There is a Riemannian metric: `centroids`, `(N, D)`, and `log_volume`, z `(…, D)` → log √det G⁻¹(z), `(…)`, exist.
+METRIC = "metric"
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -67,10 +71,13 @@ class Latent(nn.Module):
     Attributes:
         provides: subset of the words above.
         kl_parts: how many groups of `LatentSample.kl` belong to each part of a latent that has several; else empty.
+        part_shapes: where a flat z consists of parts that the decoder reads at their own resolution, the shape of each,
+            `(D,)` or `(C, h, w)`, coarsest first; empty elsewhere.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset()
     kl_parts: tuple[int, ...] = ()
+    part_shapes: tuple[tuple[int, ...], ...] = ()
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -96,6 +103,18 @@ class Latent(nn.Module):
             k: samples of z for each image.
         """
         raise NotImplementedError
+
+    def refine(
+        self, sample: LatentSample, features: list[Tensor], log_likelihood: Callable[[Tensor], Tensor]
+    ) -> LatentSample:
+        """Improve a sample of `infer` with the likelihood; the identity unless a posterior needs it.
+
+        Args:
+            sample: K latents for each of B images.
+            features: the feature maps that they were inferred from.
+            log_likelihood: z `(K, B, *shape)` → log p(x|z) in nats, `(K, B)`, differentiable.
+        """
+        return sample
 
     def mean(self, features: list[Tensor]) -> Tensor:
         """Return the mean of the posterior, `(B, *shape)`."""

@@ -38,14 +38,13 @@ class CategoricalMixture(Sampler):
         self.n_components = n_components
         self.iterations = iterations
         self.seed = seed
-        places = torch.Size(self.shape[1:]).numel()
+        places = torch.Size(latent.index_shape).numel()
         self.register_buffer("weights", torch.zeros(n_components))
         self.register_buffer("probabilities", torch.zeros(n_components, places, latent.num_codes))
 
     def fit(self, z: Tensor, y: Tensor | None = None) -> None:
         """Fit the mixture to `(N, *shape)` latents."""
-        indices = torch.cat([self.latent.indices(part).cpu() for part in z.to(_device(self.latent)).split(256)])
-        indices = indices.flatten(1)
+        indices = indices_of(self.latent, z)
         k = max(1, min(self.n_components, len(indices) // 10))
         generator = torch.Generator().manual_seed(self.seed)
         responsibility = torch.rand(len(indices), k, generator=generator).pow(8)  # uneven, so that components differ
@@ -80,8 +79,13 @@ class CategoricalMixture(Sampler):
         component = torch.multinomial(self.weights.cpu(), n, replacement=True, generator=generator)
         log_probabilities = self.probabilities.cpu()[component].clamp(min=1e-12).log() / max(temperature, 1e-3)
         probabilities = log_probabilities.softmax(2).flatten(0, 1)
-        indices = torch.multinomial(probabilities, 1, generator=generator).view(n, *self.shape[1:])
+        indices = torch.multinomial(probabilities, 1, generator=generator).view(n, *self.latent.index_shape)
         return self.latent.embed(indices.to(_device(self.latent)))
+
+
+def indices_of(latent: Latent, z: Tensor) -> Tensor:
+    """Return the indices of latents `(N, *shape)`, flat and on the CPU: `(N, P)` int64."""
+    return torch.cat([latent.indices(part).cpu() for part in z.to(_device(latent)).split(256)]).flatten(1)
 
 
 def _device(latent: Latent) -> torch.device:

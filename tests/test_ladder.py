@@ -1,0 +1,119 @@
+"""The ladder and the spatial latent against their papers."""
+
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from tests.conftest import TINY
+from vae.cli.errors import InputError
+from vae.data.batch import Batch
+from vae.models.build import build
+from vae.models.latents.gaussian import Gaussian
+from vae.models.latents.ladder import Ladder
+from vae.models.latents.moments import Spatial
+from vae.models.networks import ConvEncoder
+
+ENCODER = ConvEncoder(image_size=16, channels=[4, 6], norm="none")  # feature maps 8×8 and 4×4
+FEATURES = [torch.randn(3, 4, 8, 8), torch.randn(3, 6, 4, 4)]
+
+
+def ladder(dims, scales) -> Ladder:
+    torch.manual_seed(0)
+    return Ladder(ENCODER, dims, scales, width=8, init_scale=1.0)
+
+
+def test_one_level_is_the_gaussian_latent():
+    latent, gaussian = ladder([5], [0]), Gaussian(ENCODER, 5)
+    with torch.no_grad():
+        gaussian.head.weight.copy_(latent.heads[0].weight.flatten(1))
+        gaussian.head.bias.copy_(torch.randn(10))
+        latent.heads[0].bias.copy_(gaussian.head.bias)
+    samples = []
+    for each in (latent, gaussian):
+        torch.manual_seed(1)
+        samples.append(each.infer(FEATURES, k=4))
+    ours, theirs = samples
+    for name in ("z", "log_q", "log_p"):
+        torch.testing.assert_close(getattr(ours, name), getattr(theirs, name))
+    torch.testing.assert_close(ours.kl, theirs.kl.sum(1, keepdim=True))
+    torch.testing.assert_close(latent.mean(FEATURES), gaussian.mean(FEATURES))
+    drawn = [each.sample(3, torch.Generator().manual_seed(0), 0.7) for each in (latent, gaussian)]
+    torch.testing.assert_close(*drawn)
+
+
+def test_a_level_merges_offer_and_prior_by_their_precisions():
+    """Eq. 15–17: of two Gaussians, the product of their densities, renormalised."""
+    latent = ladder([5, 2], [0, 2])
+    above = torch.randn(4, 3, 5, 1, 1)
+    q, p = latent.posterior(1, FEATURES, above)
+    mu, log_var = latent.heads[1](FEATURES[0]).chunk(2, dim=1)
+    offer = Normal(mu, (0.5 * log_var).exp())
+    assert q.mean.shape == p.mean.shape == (4, 3, 2, 8, 8)
+    z = torch.randn(2, 4, 3, 2, 8, 8)
+    ratio = offer.log_prob(z) + p.log_prob(z) - q.log_prob(z)  # constant in z
+    torch.testing.assert_close(ratio[0], ratio[1], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(("dims", "scales"), [([5, 3, 2], [0, 0, 1]), ([2, 1], [1, 2]), ([4, 3, 2], [0, 1, 2])])
+def test_densities_and_divergences_are_those_of_every_level(dims, scales):
+    latent = ladder(dims, scales)
+    sample = latent.infer(FEATURES, k=2)
+    assert sample.z.shape == (2, 3, *latent.shape) and sample.kl.shape == (3, len(dims))
+    parts = sample.z.split([torch.Size(shape).numel() for shape in latent.levels], dim=2)
+    z = [part.unflatten(2, shape) for part, shape in zip(parts, latent.levels, strict=True)]
+    log_q = log_p = 0
+    for level, here in enumerate(z):
+        q, p = latent.posterior(level, FEATURES, z[level - 1] if level else None)
+        log_q = log_q + q.log_prob(here).sum((2, 3, 4))
+        log_p = log_p + p.log_prob(here).sum((2, 3, 4))
+        kl = kl_divergence(q, p).sum((-3, -2, -1))
+        torch.testing.assert_close(sample.kl[:, level], kl.mean(0) if level else kl)
+    torch.testing.assert_close([sample.log_q, sample.log_p], [log_q, log_p])
+
+
+def test_the_divergence_is_the_mean_of_its_samples():
+    latent = ladder([2, 1], [0, 1])
+    sample = latent.infer(FEATURES, k=20000)
+    difference = sample.log_q - sample.log_p
+    error = difference.std(0) / 20000**0.5
+    assert ((difference.mean(0) - sample.kl.sum(1)).abs() < 5 * error).all()
+
+
+def test_draws_follow_the_prior():
+    """The second level of draws has the mean and variance that the first gives."""
+    latent = ladder([2, 1], [0, 1])
+    z = latent.sample(5000, torch.Generator().manual_seed(0))
+    top, below = z[:, :2], z[:, 2:].unflatten(1, (1, 4, 4))
+    mu, log_var = (part[0] for part in latent.conditional(1, top[None, :, :, None, None]))
+    white = (below - mu) / (0.5 * log_var).exp()
+    torch.testing.assert_close(white.mean(0), torch.zeros(1, 4, 4), atol=0.08, rtol=0)
+    torch.testing.assert_close(white.std(0), torch.ones(1, 4, 4), atol=0.06, rtol=0)
+    assert not latent.sample(2, temperature=0.0)[:, :2].any()
+
+
+@pytest.mark.parametrize("scales", [[2], [1, 0], [0, 2, 1], [0, 1, 1], [0, 3], [0, 0]])
+def test_scales_out_of_order_are_refused(scales):
+    with pytest.raises(InputError, match="latent.scales|latent.dims"):
+        Ladder(ENCODER, [2] * (len(scales) if scales != [0, 0] else 1), scales)
+
+
+def test_every_level_reaches_the_image(composed):
+    options = ["latent=ladder", "latent.dims=[4,3,2]", "latent.scales=[0,1,2]", "sampler=prior", "model.norm=none"]
+    model = build(composed("train", *TINY, *options))
+    assert model.latent.part_shapes == ((4,), (3, 4, 4), (2, 8, 8))
+    z = torch.randn(1, *model.latent.shape, requires_grad=True)
+    model.decoder(z)[:, :, 0, 0].sum().backward()
+    for part in (z.grad[0, :4], z.grad[0, 4:52].view(3, 4, 4)[:, 0, 0], z.grad[0, 52:].view(2, 8, 8)[:, 0, 0]):
+        assert part.abs().min() > 0
+    assert not z.grad[0, 52:].view(2, 8, 8)[:, -1, -1].any()  # far from the pixel
+    assert model.terms(Batch(torch.rand(2, 3, 16, 16)), k=3).params.shape == (6, 3, 16, 16)
+
+
+def test_a_spatial_latent_counts_a_channel_as_one_group():
+    torch.manual_seed(0)
+    latent = Spatial(ENCODER, latent_channels=3, init_scale=3.0)
+    sample = latent.infer(FEATURES, k=2)
+    standard = Normal(torch.zeros(()), torch.ones(()))
+    each = kl_divergence(sample.posterior, standard).unflatten(1, (3, 4, 4))
+    torch.testing.assert_close(sample.kl, each.sum((2, 3)))
+    torch.testing.assert_close(sample.z.flatten(2).shape, torch.Size([2, 3, 48]))
