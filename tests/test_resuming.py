@@ -111,6 +111,7 @@ def test_a_sharpening_that_is_asked_to_end_goes_on(options, composed, whole, int
         ["objective=iwae"],
         ["regularizer=tc"],
         ["latent=vq", "sampler=categorical"],
+        ["latent=categorical", "sampler=categorical", "latent.anneal_rate=0.1"],
         ["data.labels=[coat,exposure]", "sampler=gmm"],
     ],
     ids=lambda part: part[0],

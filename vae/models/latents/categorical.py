@@ -50,7 +50,8 @@ class Categorical(Latent):
         if not anneal_rate >= 0:
             raise InputError(f"latent.anneal_rate must not be negative, but is {anneal_rate}")
         super().__init__((num_variables * num_classes,))
-        self.index_shape, self.num_codes = (num_variables,), num_classes
+        self.num_variables, self.num_codes = num_variables, num_classes
+        self.index_shape = (1, num_variables)  # one row of variables
         self.temperature, self.min_temperature, self.anneal_rate = temperature, min_temperature, anneal_rate
         self.head = nn.Linear(torch.Size(encoder.feature_shapes[-1]).numel(), num_variables * num_classes)
         self.register_buffer("batches", torch.tensor(0))
@@ -63,7 +64,7 @@ class Categorical(Latent):
     def log_probabilities(self, features: list[Tensor]) -> Tensor:
         """Return log π, `(B, N, C)`."""
         logits = at_least_float32(self.head(features[-1].flatten(1)))
-        return logits.unflatten(1, (*self.index_shape, self.num_codes)).log_softmax(-1)
+        return logits.unflatten(1, (self.num_variables, self.num_codes)).log_softmax(-1)
 
     def infer(self, features: list[Tensor], k: int = 1) -> LatentSample:
         """Sample by the Gumbel-softmax in training and the Gumbel-max in evaluation."""
@@ -83,7 +84,7 @@ class Categorical(Latent):
         return LatentSample(
             z=z.flatten(2),
             log_q=log_q,
-            log_p=torch.full_like(log_q, -self.index_shape[0] * math.log(self.num_codes)),
+            log_p=torch.full_like(log_q, -self.num_variables * math.log(self.num_codes)),
             kl=(log_pi.exp() * log_pi).sum(-1) + math.log(self.num_codes),
             center=self.project(log_pi.detach().flatten(1)),
         )
@@ -97,12 +98,12 @@ class Categorical(Latent):
         return self.embed(torch.randint(self.num_codes, (n, *self.index_shape), generator=generator))
 
     def indices(self, z: Tensor) -> Tensor:
-        """Return the class of each variable: `(…, N·C)` → `(…, N)` int64."""
+        """Return the class of each variable: `(…, N·C)` → `(…, 1, N)` int64."""
         return z.unflatten(-1, (*self.index_shape, self.num_codes)).argmax(-1)
 
     def embed(self, indices: Tensor) -> Tensor:
-        """Return the one-hot vectors of classes: `(…, N)` → `(…, N·C)`."""
-        return self._one_hot(indices).flatten(-2)
+        """Return the one-hot vectors of classes: `(…, 1, N)` → `(…, N·C)`."""
+        return self._one_hot(indices).flatten(-3)
 
     def project(self, z: Tensor) -> Tensor:
         """Return the nearest one-hot vectors."""
