@@ -480,3 +480,12 @@ def test_pseudo_inputs_start_as_images_of_the_training_set_once():
     few = vamp(5)[1]
     few.start([Batch(x[:2])])
     assert torch.equal(few.pseudo_inputs[:2], x[:2]) and few.pseudo_inputs[2:].std() > 0
+
+
+@pytest.mark.parametrize("sampler", [["sampler=categorical"], ["sampler=pixelcnn", "sampler.steps=3"]], ids=str)
+def test_samplers_of_indices_draw_categorical_latents(sampler, composed):
+    model = build(composed("train", *TINY, "latent=categorical", *sampler))
+    z, _ = model.sample_posterior([Batch(torch.rand(60, 3, 16, 16) * 2 - 1)])
+    model.sampler.fit(z)
+    drawn = model.sample_latents(30, seed=0)
+    assert drawn.shape == (30, 200) and torch.equal(model.latent.project(drawn), drawn)
