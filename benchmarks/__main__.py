@@ -22,6 +22,7 @@ from benchmarks.measuring import RESULTS, told, write
 NAMES = (
     "startup",
     "data",
+    "shards",
     "memory",
     "step",
     "overhead",
