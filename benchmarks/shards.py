@@ -287,7 +287,12 @@ class object_store:  # noqa: N801
 
         self.process, address = start()
         keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1"}
-        return keys | {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ALLOW_HTTP": "true", "AWS_ENDPOINT_URL": address, "S3_ENDPOINT_URL": address}
+        return keys | {
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ENDPOINT_URL": address,
+            "S3_ENDPOINT_URL": address,
+        }
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()

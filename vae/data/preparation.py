@@ -219,7 +219,7 @@ def _make(
 
 
 def _split_again(done: store.FaceStore, split: dict) -> None:
-    rows = _divide(done.index, split)
+    rows = _divide(list(done.index), split)
     store.write_rows(done.folder / store.INDEX, _columns(rows), rows)
     store.write_meta(done.folder, {**done.meta, "split": split}, done.meta["checksums"])
 

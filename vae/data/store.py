@@ -16,7 +16,6 @@ and `meta.yaml`, `make check` the other files.
 """
 
 import csv
-import io
 import json
 import os
 import shutil
@@ -37,6 +36,7 @@ from omegaconf import OmegaConf
 from vae.cli.errors import InputError
 from vae.data.align import SIZE
 from vae.data.shards import SHARD_LIST, SHARDS, ShardedFaces, Shards, ShardWriter, resize_face
+from vae.data.table import Rows
 from vae.runs.files import atomic_write, checksum, wait_for_lock
 from vae.runs.safe_parsing import parse_yaml
 
@@ -71,7 +71,7 @@ class FaceStore:
             self._meta = (self.folder / META).read_bytes()
             self.meta = parse_yaml(self._meta.decode())
             index = (self.folder / INDEX).read_bytes()
-            self.index = _rows(index)
+            self.index = Rows(index)
             self.faces = open_faces(self.folder, self.meta["settings"])
             problem = self._problem(index)
             if not self._is_current():
@@ -275,12 +275,6 @@ def choose_split(file: str, val: float, test: float, seed: int) -> str:
     return "test" if place < test else "val" if place < test + val else "train"
 
 
-def _rows(content: bytes) -> list[dict[str, str]]:
-    """Parse a CSV file, column → text."""
-    text = io.StringIO(content.decode(errors="surrogateescape"), newline="")
-    return list(csv.DictReader(text, strict=True))
-
-
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, object]]) -> None:
     """Write a CSV file (RFC 4180) atomically; file names that are not UTF-8 survive a round trip."""
     with (
@@ -302,7 +296,7 @@ def write_meta(folder: Path, meta: dict, faces: dict[str, int | str]) -> None:
     """
     checksums = {name: checksum((folder / name).read_bytes()) for name in (INDEX, SKIPPED, SHEET)}
     about = {"name": folder.name, "version": _version(), "format": FORMAT}
-    found = fingerprint(meta["settings"], _rows((folder / INDEX).read_bytes()))
+    found = fingerprint(meta["settings"], Rows((folder / INDEX).read_bytes()))
     meta = about | meta | {"fingerprint": found, "checksums": faces | checksums}
     meta["checksums"][META] = _own_checksum(meta)
     with atomic_write(folder / META) as temporary:

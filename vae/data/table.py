@@ -1,0 +1,63 @@
+"""Rows of a CSV file that are parsed when they are asked for, so that a large table takes little memory."""
+
+import csv
+import io
+from array import array
+from collections.abc import Iterator, Sequence
+from operator import index
+
+
+class Rows(Sequence[dict[str, str]]):
+    """The rows of a CSV file (RFC 4180) with a header, column → text.
+
+    It holds the bytes of the file and eight bytes for each row, a tenth of what parsed rows would take.
+
+    Args:
+        content: of the file; names that are not UTF-8 survive.
+
+    Raises:
+        csv.Error: it is no CSV file.
+
+    Example:
+        >>> rows = Rows(b"file,split\\r\\na.jpg,train\\r\\n")
+        >>> len(rows), rows[0]
+        (1, {'file': 'a.jpg', 'split': 'train'})
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.ends = array("Q")  # of each row, in bytes
+        place = 0
+
+        def lines() -> Iterator[str]:
+            nonlocal place
+            for line in _lines(content):
+                place += len(line)
+                yield _text(line)
+
+        reader = csv.reader(lines(), strict=True)
+        self.columns = next(reader, [])
+        self.start = place
+        for cells in reader:  # a cell may hold line breaks, so the reader decides where a row ends
+            if cells:
+                self.ends.append(place)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, row: int) -> dict[str, str]:
+        row = range(len(self))[index(row)]
+        start = self.ends[row - 1] if row else self.start
+        line = self.content[start : self.ends[row]]
+        return dict(zip(self.columns, next(filter(None, csv.reader(map(_text, _lines(line))))), strict=False))
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        return csv.DictReader(map(_text, _lines(self.content)), strict=True)
+
+
+def _lines(content: bytes) -> Iterator[bytes]:
+    return iter(io.BytesIO(content))
+
+
+def _text(line: bytes) -> str:
+    return line.decode(errors="surrogateescape")
