@@ -6,6 +6,7 @@ make bench ARGS="data --photos ~/pictures"    # with photos of your own, each wi
 make bench ARGS="peers --run models/latest"   # samples beside those of other libraries' models
 make bench ARGS="against --checkout ../old"   # the step of the default training in another checkout
 make bench ARGS="parity --pytorch-vae ../PyTorch-VAE"    # losses and gradients of other libraries
+make bench ARGS="variants --pytorch-vae ../PyTorch-VAE"  # and the time of their steps
 """
 
 import argparse
@@ -35,6 +36,7 @@ NAMES = (
     "peers",
     "against",
     "parity",
+    "variants",
 )
 
 
@@ -45,7 +47,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="photos with .cat files, for `data`; else drawn cats")
     parser.add_argument("--run", type=Path, help="a trained run, for `peers`")
     parser.add_argument("--checkout", type=Path, help="another checkout of this project, for `against`")
-    parser.add_argument("--pytorch-vae", type=Path, help="a checkout of AntixK/PyTorch-VAE, for `parity`")
+    parser.add_argument("--pytorch-vae", type=Path, help="a checkout of PyTorch-VAE, for `parity` and `variants`")
     parser.add_argument(
         "--minutes", type=float, default=8, help="of processor time that `peers` trains every other model"
     )

@@ -10,23 +10,26 @@ Likelihoods are Gaussian with fixed scale on both sides; the constants that only
 import importlib.util
 import math
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import NamedTuple
 
 import torch
+from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from benchmarks import vanilla
 from benchmarks.measuring import Row
-from benchmarks.step import loss
 from benchmarks.vanilla import OURS
 from vae.cli.compose import compose
-from vae.models.vae import build
+from vae.data.batch import Batch
+from vae.models.build import build
+from vae.models.regularizers.regularizer import State
+from vae.models.vae import VAE
 
 SIZE, BATCH, LATENTS = 64, 8, 128
+DATASET = 1000  # images of the training set, for estimators that need their number
 PIXELS = 3 * SIZE**2
 GOAL = "≤ 1e-5 relative"
 
@@ -103,20 +106,9 @@ CASES = [
 
 def measure(options) -> tuple[list[Row], dict]:
     """Return two rows for each case: the relative differences of loss and gradient."""
-    peers = SimpleNamespace()
-    if importlib.util.find_spec("pythae"):
-        import pythae.models
-
-        from benchmarks import pythae_way
-
-        peers.pythae, peers.pythae_way = pythae.models, pythae_way
-    if options.pytorch_vae:
-        peers.pytorch_vae = lambda module: load_pytorch_vae(options.pytorch_vae, module)
+    peers = load_peers(options.pytorch_vae)
     rows, notes = [], {}
-    for case in CASES:
-        if not hasattr(peers, case.peer.split()[0].lower().replace("-", "_")):
-            print(f"  {case.peer} is not here: {case.name} is left out")
-            continue
+    for case in available(peers):
         for quantity, difference in zip(("loss", "gradient"), compare(case, peers), strict=True):
             unit = "relative difference"
             rows.append(
@@ -128,27 +120,76 @@ def measure(options) -> tuple[list[Row], dict]:
     return rows, {"notes": notes}
 
 
+class SharedEncoder(nn.Module):
+    """The encoder and the linear layers of the latent of our model, as the peers call an encoder."""
+
+    def __init__(self, model: VAE) -> None:
+        super().__init__()
+        self.features, self.head = model.encoder.features, model.latent.head
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the two halves of the last layer, such as mean and logarithm of the variance, `(B, D)` each."""
+        return self.head(self.features(x)).chunk(2, dim=1)
+
+
+def sides(
+    case: Case, peers: SimpleNamespace
+) -> tuple[nn.Module, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """Return a module with all parameters, our loss and the peer's: `(B, 3, S, S)` → nats per image."""
+    torch.manual_seed(0)
+    config = compose("train", *OURS, *case.options, f"data.image_size={SIZE}")
+    model, objective = build(config).train(), instantiate(config.objective)
+    objective.attach(model)
+    encoder, decoder = SharedEncoder(model), vanilla.Decoder(SIZE, LATENTS)
+    for name, layers in model.decoder.named_children():
+        setattr(decoder, name, layers)
+    theirs = case.make(peers, encoder, decoder)
+    state = State(dataset_size=DATASET)
+    return (
+        nn.ModuleList([model, objective]),
+        lambda x: objective(model, Batch(x), state).loss.mean() - case.constant,
+        theirs,
+    )
+
+
 def compare(case: Case, peers: SimpleNamespace) -> tuple[float, float]:
     """Return the relative differences of the loss and of the gradient, the norm of the difference over the norm."""
-    torch.manual_seed(0)
-    model = build(compose("train", *OURS, *case.options, f"data.image_size={SIZE}")).train()
-    encoder, decoder = vanilla.Encoder(SIZE, LATENTS), vanilla.Decoder(SIZE, LATENTS)
-    for network, ours in ((encoder, model.encoder), (decoder, model.decoder)):
-        for name, layers in ours.named_children():
-            setattr(network, name, layers)
+    modules, *losses = sides(case, peers)
     x = torch.rand(BATCH, 3, SIZE, SIZE) * 2 - 1
-    sides = (lambda: loss(model, x) - case.constant, partial(case.make(peers, encoder, decoder), x))
     values, gradients = [], []
-    for side in sides:
+    for loss in losses:
         # Batch norm keeps running statistics, which training mode does not use, so both sides see the same network.
-        model.zero_grad()
+        modules.zero_grad()
         torch.manual_seed(1)
-        value = side()
+        value = loss(x)
         value.backward()
         values.append(value.item())
-        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+        gradients.append(torch.cat([p.grad.flatten() for p in modules.parameters() if p.grad is not None]))
     ours, theirs = gradients
     return abs(values[0] - values[1]) / abs(values[1]), float((ours - theirs).norm() / theirs.norm())
+
+
+def load_peers(pytorch_vae: Path | None) -> SimpleNamespace:
+    """Return the peers that are here: pythae's models, and a loader of the files of a checkout of PyTorch-VAE."""
+    peers = SimpleNamespace()
+    if importlib.util.find_spec("pythae"):
+        import pythae.models
+
+        from benchmarks import pythae_way
+
+        peers.pythae, peers.pythae_way = pythae.models, pythae_way
+    if pytorch_vae:
+        peers.pytorch_vae = lambda module: load_pytorch_vae(pytorch_vae, module)
+    return peers
+
+
+def available(peers: SimpleNamespace) -> Iterator[Case]:
+    """Yield the cases whose peer is here."""
+    for case in CASES:
+        if hasattr(peers, case.peer.split()[0].lower().replace("-", "_")):
+            yield case
+        else:
+            print(f"  {case.peer} is not here: {case.name} is left out")
 
 
 def load_pytorch_vae(checkout: Path, module: str) -> ModuleType:

@@ -68,7 +68,7 @@ def pipeline(session: Session, store: FaceStore, rows: list[int]) -> None:
     for index, piece in enumerate(pieces):
         sheet.paste(piece, (left, 0))
         left += side + (gap if (index + 1) % 3 else 2 * gap) - (gap // 2)
-    _write("way", sheet.crop((0, 0, left - 3 * gap // 2, side)))
+    write_jpeg("way", sheet.crop((0, 0, left - 3 * gap // 2, side)))
 
 
 def _dotted(photo: np.ndarray, points: np.ndarray, side: int) -> Image.Image:
@@ -93,10 +93,11 @@ def save(name: str, sheet: Tensor, width: int) -> None:
     """Write an image `(3, H, W)` in [-1, 1], enlarged to `width` pixels."""
     image = Image.fromarray(to_uint8(sheet))
     size = width, round(image.height * width / image.width)
-    _write(name, image.resize(size, Image.Resampling.BICUBIC))
+    write_jpeg(name, image.resize(size, Image.Resampling.BICUBIC))
 
 
-def _write(name: str, image: Image.Image) -> None:
+def write_jpeg(name: str, image: Image.Image) -> None:
+    """Write an image below `MAX_BYTES`."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     path = IMAGES / f"{name}.jpg"
     for quality in range(90, 30, -5):

@@ -19,7 +19,7 @@ from vae.data.store import FaceStore
 KEYS = {"name", "ours", "alternative", "ratio", "goal", "spread", "unit", "against", "met"}
 
 
-NEEDED = {"data": "skimage", "parity": "pythae"}  # packages that `make bench` installs
+NEEDED = {"data": "skimage", "parity": "pythae", "variants": "pythae"}  # packages that `make bench` installs
 # These start processes that import torch, or need a trained run or another checkout.
 SLOW = {"startup", "memory", "step", "sweep", "growth", "precision", "peers", "against"}
 

@@ -9,6 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from vae.cli.compose import compose as compose_command
 from vae.cli.domain import Domain
 from vae.cli.errors import InputError
 from vae.cli.help import help_text
@@ -169,3 +170,9 @@ def test_help_and_mistakes_import_no_torch(tmp_path):
         )
         subprocess.run([sys.executable, "-c", program, option], cwd=tmp_path, check=True, capture_output=True)
     assert not list(Path(tmp_path).iterdir())
+
+
+def test_a_node_that_is_removed_can_be_given_another_content():
+    other = "{_target_: somebody.Encoder, image_size: '${data.image_size}'}"
+    config = compose_command("train", "~model.encoder", f"+model.encoder={other}", "data.image_size=32")
+    assert config.model.encoder == {"_target_": "somebody.Encoder", "image_size": 32}

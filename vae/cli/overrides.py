@@ -38,6 +38,7 @@ def to_overrides(config_name: str, typed: Iterable[str], sweep: bool = False) ->
     known = groups(config_name)
     typed_groups = {name: _chosen_files(name, value, known, sweep) for _, name, value in split if name in known}
     declared = options(config_name, choose(config_name, typed_groups))
+    removed = {name for prefix, name, _ in split if prefix == "~"}  # and may be given another content
     overrides = []
     for prefix, name, value in split:
         if name in known and prefix != "~":
@@ -45,7 +46,7 @@ def to_overrides(config_name: str, typed: Iterable[str], sweep: bool = False) ->
         elif prefix == "~":
             _require(name in known or name in declared, name, declared, known)
             overrides.append(f"~{name}" + (f"={value}" if value else ""))
-        elif name in declared:  # a plus is redundant
+        elif name in declared and name not in removed:  # a plus is redundant
             for inner, item in _inner(name, value, declared[name]):
                 _require(inner in declared, inner, declared, known)
                 _check(inner, item, declared[inner])
@@ -171,6 +172,8 @@ def _inner(name: str, value: str, option: Option) -> Iterator[tuple[str, Any]]:
 
 def _check(name: str, value: Any, option: Option) -> None:
     if option.domain is None or option.domain.accepts(value):
+        return
+    if isinstance(value, str) and "${" in value:  # `validate` sees what the reference stands for
         return
     example = ""
     if isinstance(option.default, list) and option.domain.has("list"):
