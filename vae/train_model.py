@@ -92,6 +92,8 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     from vae.runs.run_folder import STATE, mark_started
     from vae.training.build import build_callbacks, build_module
     from vae.training.devices import auto_precision, explain_out_of_memory
+    from vae.training.distributed import explain_lost_process
+    from vae.training.sharding import gather_model
     from vae.training.step_time import StepTime
 
     if config.get("verbosity") != "debug":
@@ -116,7 +118,8 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     options = {"precision": auto_precision(config.trainer.accelerator)} if config.trainer.precision == "auto" else {}
     if (config.trainer.max_epochs or 0) > 0:
         options["check_val_every_n_epoch"] = min(config.trainer.check_val_every_n_epoch, config.trainer.max_epochs)
-    callbacks, step_time = build_callbacks(config.callbacks, "FSDP" in str(config.trainer.get("strategy"))), StepTime()
+    sharded = "FullySharded" in str(config.trainer.get("strategy"))
+    callbacks, step_time = build_callbacks(config.callbacks, sharded), StepTime()
     trainer = instantiate(
         config.trainer,
         callbacks=[*callbacks, step_time],
@@ -130,12 +133,13 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
         mark_started(folder)
     if not config.trainer.get("fast_dev_run"):
         trackers.log_run(trainer.loggers, config)
-    with explain_out_of_memory(config.data.batch_size):
+    with explain_out_of_memory(config.data.batch_size), explain_lost_process(trainer.world_size, folder):
         trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
         metrics |= trainer.test(module, datamodule, verbose=False)[0]
+        model = gather_model(trainer, module)
         if trainer.is_global_zero:
-            trackers.log_images(trainer.loggers, export_run(config, module.model, datamodule), trainer.global_step)
+            trackers.log_images(trainer.loggers, export_run(config, model, datamodule), trainer.global_step)
             trackers.close_loggers(trainer.loggers)
     pruned = any(getattr(callback, "pruned", False) for callback in trainer.callbacks)
     return metrics | {"pruned": pruned, "step_seconds": step_time.median()}
@@ -289,11 +293,12 @@ def validate_checkpoint(path: Path, module) -> str:
     import torch
 
     from vae.cli.errors import InputError
+    from vae.training.sharded_checkpoint import read_shapes
 
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"ckpt_path: there is no checkpoint {path}")
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        found = read_shapes(path) if path.is_dir() else torch.load(path, map_location="cpu", weights_only=True)
         missing = {"epoch", "global_step", "loops", "optimizer_states", "lr_schedulers", "callbacks"} - found.keys()
         if missing:
             raise KeyError(", ".join(sorted(missing)))
@@ -346,11 +351,15 @@ def summarize_sweep(folder: Path) -> None:
 @command("train", after_sweep=summarize_sweep)
 def main(config: DictConfig) -> float | None:
     """Train; return the metric that a sweep optimises."""
-    from vae.runs.run_folder import require_run
+    from hydra.core.hydra_config import HydraConfig
+
+    from vae.runs.run_folder import require_run, resolve_auto_resume
     from vae.runs.sweeps import in_sweep, place_member
 
     if in_sweep():
         place_member(config)
+    elif config.resume in (None, "auto"):
+        resolve_auto_resume(config, HydraConfig.get().overrides.task)
     else:
         require_run(config.resume)
     if config.print_config:

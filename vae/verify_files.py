@@ -48,7 +48,11 @@ def _verify_run(folder: Path) -> Iterator[str]:
 
 def _verify_checkpoint(path: Path) -> Iterator[str]:
     intact = False
-    if path.is_file():  # a pipe would block
+    if path.is_dir():
+        from vae.training.sharded_checkpoint import is_intact
+
+        intact = is_intact(path)
+    elif path.is_file():  # a pipe would block
         try:
             with zipfile.ZipFile(path) as archive:
                 intact = archive.testzip() is None  # compare the checksums of its members

@@ -2,6 +2,8 @@
 
 import sys
 
+from vae.cli.errors import InputError
+
 # Command → old name → new name, the longest first. The options below an old name are renamed with it.
 RENAMED = {
     "train": {
@@ -23,10 +25,18 @@ RENAMED = {
 }
 # New name → old value → new value.
 VALUES = {"objective": {"critic": "adversarial", "none": "elbo"}}
+# Command → option → the options that replace it.
+REPLACED = {"train": {"trainer=ddp_cpu": "trainer=ddp trainer.accelerator=cpu trainer.devices=2"}}
 
 
 def renamed(config_name: str, prefix: str, name: str, value: str) -> tuple[str, str, str]:
-    """Return an option as `vae.cli.overrides` splits it, under its present name; print a line if that is another."""
+    """Return an option as `vae.cli.overrides` splits it, under its present name; print a line if that is another.
+
+    Raises:
+        InputError: several options replace it.
+    """
+    if replacement := REPLACED.get(config_name, {}).get(f"{name}={value}"):
+        raise InputError(f"{name}={value} is {replacement} now")
     for old, new in RENAMED.get(config_name, {}).items():
         if name == old or name.startswith(f"{old}."):
             now, value = new + name[len(old) :], VALUES.get(new, {}).get(value, value)

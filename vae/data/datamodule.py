@@ -238,6 +238,7 @@ class FaceDataModule(pl.LightningDataModule):
         self.encoding: LabelEncoding | None = None
         self.fingerprint = ""
         self.resume_from: dict[str, int] | None = None
+        self.order: Batches | None = None
 
     def prepare_data(self) -> None:
         """Make the data set and its images of `image_size` where they are missing."""
@@ -293,6 +294,8 @@ class FaceDataModule(pl.LightningDataModule):
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.resume_from = state
+        if self.order is not None:  # with sharded weights, the loader comes before the checkpoint
+            self.order.resume_from = dict(state)
 
     def _loader(self, faces: Faces, order: Sized, **options) -> DataLoader:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

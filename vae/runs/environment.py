@@ -17,7 +17,7 @@ GIT_TIMEOUT = 20  # seconds, for repositories on slow disks
 def describe_environment(tags: Iterable[str] = ()) -> dict[str, Any]:
     """Return where and from what a run is made: git commit, versions, processor, command, tags."""
     return {
-        "git_commit": _git("rev-parse", "HEAD"),
+        "git_commit": git_commit(),
         "git_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -27,6 +27,11 @@ def describe_environment(tags: Iterable[str] = ()) -> dict[str, Any]:
         "command": sys.argv[1:],
         "tags": list(tags),
     }
+
+
+def git_commit() -> str | None:
+    """Return the commit of this code; None without git or repository."""
+    return _git("rev-parse", "HEAD")
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:

@@ -28,6 +28,8 @@ NOT_REPRODUCED = (
     *("run_dir", "resume", "ckpt_path", "logger", "tags", "report", "print_config", "verbosity"),
     *("latest", "optimized_metric", "direction", "study"),
 )
+# How many devices share the work, which a resumed run may change; it follows the same loss curve up to rounding.
+SHARING = ("trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.plugins")
 MAX_SHOWN = 3  # differences in a message
 
 
@@ -91,7 +93,8 @@ def _refuse_differences(before: dict, now: dict, folder: Path) -> None:
     before, now = flatten(before), flatten(now)
     # Version 0.1.0 did not list every argument of Lightning's Trainer.
     before = {name: value for name, value in now.items() if name.startswith("trainer.")} | before
-    names = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+    kept = sorted(name for name in before.keys() | now.keys() if not name.startswith(SHARING))
+    names = [name for name in kept if before.get(name) != now.get(name)]
     if names:
         shown = ", ".join(f"{name}={now.get(name)} (then {before.get(name)})" for name in names[:MAX_SHOWN])
         more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""

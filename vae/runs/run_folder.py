@@ -1,7 +1,7 @@
 """The folder of a run: its name, its lock, and the links to the latest one."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import chain, count
@@ -27,12 +27,12 @@ def run_folder(resume: str | None, timestamp: str) -> str:
     """Return the folder of a training, for `${run_folder:…}` in configurations.
 
     Args:
-        resume: the folder of an earlier run, `latest`, or None for a new run.
+        resume: the folder of an earlier run, `latest`, `auto`, or None for a new run.
         timestamp: names a new run.
     """
     if resume == "latest" and STARTED.exists():
         return str(Path(os.path.relpath(STARTED.resolve())))
-    return _new_folder(timestamp) if resume in (None, "latest") else resume
+    return _new_folder(timestamp) if resume in (None, "latest", "auto") else resume
 
 
 @cache  # because the configuration asks again when the folder exists
@@ -67,6 +67,25 @@ def validate_folder(config: DictConfig) -> Path:
     if config.resume not in (None, "latest") and Path(config.resume).expanduser().resolve() != folder.resolve():
         raise InputError(f"resume={config.resume} continues in that folder: leave out run_dir={config.run_dir}")
     return folder
+
+
+def resolve_auto_resume(config: DictConfig, typed: Sequence[str]) -> None:
+    """Let `resume=auto` continue the run in `run_dir`, if there is one.
+
+    Args:
+        config: the configuration of a training; `resume` changes.
+        typed: the options of the command line.
+
+    Raises:
+        InputError: `run_dir` is needed but was not typed.
+    """
+    needed = "resume=auto continues the run in run_dir" if config.resume == "auto" else ""
+    if int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", 1))) > 1 and not config.resume:
+        needed = "several processes were started, each of which would name its own folder"
+    if needed and not any(option.startswith("run_dir=") for option in typed):
+        raise InputError(f"{needed}: add run_dir=FOLDER")
+    if config.resume == "auto":
+        config.resume = config.run_dir
 
 
 @contextmanager

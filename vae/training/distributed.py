@@ -1,9 +1,90 @@
-"""Batch normalization over all processes of a training, also on CPUs."""
+"""Several processes of one training: batch normalization over all of them, and errors that only they can have."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from platform import node
+from typing import Any
+
+import pytorch_lightning as pl
 import torch
-import torch.distributed.nn.functional as collective
 from pytorch_lightning.plugins.layer_sync import LayerSync
 from torch import Tensor, nn
+
+from vae.cli.errors import EnvironmentProblem
+from vae.runs.environment import git_commit, versions
+
+SAME = ("vae-cats", "torch", "pytorch-lightning")  # packages whose versions all processes must share
+# What gloo and NCCL say when another process is gone.
+LOST = (
+    "closed by peer",
+    "reset by peer",
+    "Broken pipe",
+    "Connection refused",
+    "Timed out",
+    "timed out",
+    "remote process",
+)
+
+
+def require_same_versions(trainer: pl.Trainer) -> None:
+    """Refuse a training whose processes run different code; every process has to call this.
+
+    Raises:
+        EnvironmentProblem: a process has another version, in the first process; the others end silently.
+    """
+    if trainer.world_size == 1:
+        return
+    ours = {"node": node(), **versions(SAME), "commit": git_commit() or "unknown"}
+    everywhere: list[dict[str, str]] = [{}] * trainer.world_size
+    torch.distributed.all_gather_object(everywhere, ours)
+    first = everywhere[0]
+    for rank, theirs in enumerate(everywhere):
+        for name in (*SAME, "commit"):
+            if theirs.get(name) == first.get(name):
+                continue
+            if not trainer.is_global_zero:
+                raise SystemExit(1)
+            raise EnvironmentProblem(
+                f"process {rank} on {theirs['node']} runs {name} {theirs.get(name)}, the first process on "
+                f"{first['node']} {first.get(name)}: install the same version on every node"
+            )
+
+
+@contextmanager
+def explain_lost_process(world_size: int, folder: Path) -> Iterator[None]:
+    """Turn the error of a process that has lost another one into one line.
+
+    Raises:
+        EnvironmentProblem: the connection to another process broke.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if world_size == 1 or not (
+            isinstance(error, torch.distributed.DistError) or any(t in str(error) for t in LOST)
+        ):
+            raise
+        raise EnvironmentProblem(
+            f"another process of this training has ended, and its own message says why; "
+            f"run_dir={folder} resume=auto continues from the last state"
+        ) from error
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all processes; the gradient of the sum of their losses reaches each of them."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        torch.distributed.all_reduce(total)
+        return total
 
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):
@@ -18,9 +99,9 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         if not self.training or world == 1:
             return super().forward(x)
         values = x.float()
-        mean = collective.all_reduce(values.mean((0, 2, 3))) / world
+        mean = _Sum.apply(values.mean((0, 2, 3))) / world
         centred = values - mean[:, None, None]
-        var = collective.all_reduce(centred.square().mean((0, 2, 3))) / world
+        var = _Sum.apply(centred.square().mean((0, 2, 3))) / world
         with torch.no_grad():
             n = world * x.numel() / x.shape[1]
             self.running_mean.lerp_(mean, self.momentum)

@@ -17,6 +17,8 @@ from vae.models.likelihoods import bits_per_dim
 from vae.models.objectives.objective import Loss, Objective
 from vae.models.regularizers.regularizer import State
 from vae.models.vae import VAE
+from vae.training.distributed import require_same_versions
+from vae.training.sharding import FullySharded, shard
 
 COMPARED = 16  # images of a training batch whose PSNR and SSIM are computed
 
@@ -43,6 +45,9 @@ class VAEModule(pl.LightningModule):
         self.objective = objective
         model.regularizer.attach()
         self.objective.attach(model)
+        trained = {id(each) for group in objective.parameter_groups(model) for each in group["params"]}
+        for each in self.parameters():  # DDP waits for the gradient of every parameter that wants one
+            each.requires_grad_(id(each) in trained)
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.dataset_size = 1
@@ -63,9 +68,21 @@ class VAEModule(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Read the size of the training set."""
+        if stage == "fit":
+            require_same_versions(self.trainer)
         self.dataset_size = len(self.trainer.datamodule.splits["train"])
 
+    def configure_model(self) -> None:
+        """Shard the weights where the strategy asks for it."""
+        if isinstance(self.trainer.strategy, FullySharded):
+            shard(self)
+
     def on_fit_start(self) -> None:
+        """Prepare the training; sharded weights were prepared before they were sharded."""
+        if not isinstance(self.trainer.strategy, FullySharded):
+            self.start()
+
+    def start(self) -> None:
         """Let the latent and the objective prepare the training."""
         data = self.trainer.datamodule
         self.model.latent.start(data.batches("train", mirrored=False))
@@ -158,17 +175,18 @@ class VAEModule(pl.LightningModule):
             metric.reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the means of the current epoch."""
-        checkpoint["averages"] = {name: dict(metric.metric_state) for name, metric in self._averages("train").items()}
-        checkpoint["active_units"] = dict(self.active_units["train_"].metric_state)
+        """Save the means of the current epoch, summed over the processes."""
+        checkpoint["averages"] = {name: _summed(metric) for name, metric in self._averages("train").items()}
+        checkpoint["active_units"] = _summed(self.active_units["train_"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the means of the current epoch."""
-        if self.trainer.world_size > 1:  # the state is that of one process: this epoch's means start here
-            return
+        """Restore the means of the current epoch: the sums in one process, nothing yet in the others."""
         for name, state in checkpoint.get("averages", {}).items():
-            self.averages[name] = _restore(Mean().to(self.device), state)
-        _restore(self.active_units["train_"], checkpoint.get("active_units", {}))
+            self.averages[name] = Mean().to(self.device)
+            if self.trainer.is_global_zero:
+                _restore(self.averages[name], state)
+        if self.trainer.is_global_zero:
+            _restore(self.active_units["train_"], checkpoint.get("active_units", {}))
 
     def configure_optimizers(self) -> Any:
         """Build the optimizer of the objective's parameter groups, and its schedule."""
@@ -181,7 +199,15 @@ class VAEModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer, self.progress)}
 
 
-def _restore(metric: Metric, state: dict[str, Tensor]) -> Metric:
+def _summed(metric: Metric) -> dict[str, Tensor]:
+    """Return the state of a metric, summed over the processes; every process has to call this."""
+    state = {name: value.clone() for name, value in metric.metric_state.items()}
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        for value in state.values():
+            torch.distributed.all_reduce(value)
+    return state
+
+
+def _restore(metric: Metric, state: dict[str, Tensor]) -> None:
     for name, value in state.items():
         setattr(metric, name, value.to(metric.device))
-    return metric

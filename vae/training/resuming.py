@@ -21,8 +21,10 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
+from torch.distributed.tensor import DTensor
 
 from vae.runs.files import atomic_write
+from vae.training.sharded_checkpoint import read_all
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -34,6 +36,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         torch.save(checkpoint, buffer)
         with atomic_write(path) as temporary:
             temporary.write_bytes(buffer.getbuffer())
+
+    def load_checkpoint(self, path: str, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Load a checkpoint, also one that several processes have sharded."""
+        if Path(path).is_dir():
+            return read_all(Path(path))
+        return super().load_checkpoint(path, map_location, weights_only)
 
 
 class MetricsTable(CSVLogger):
@@ -168,7 +176,8 @@ class SaveState(Checkpoint):
             due = trainer.strategy.reduce_boolean_decision(due, all=False)
         if not due:
             return
-        if all(parameter.isfinite().all() for parameter in trainer.lightning_module.parameters()):
+        finite = all(_local(parameter).isfinite().all() for parameter in trainer.lightning_module.parameters())
+        if trainer.strategy.reduce_boolean_decision(finite):
             self.epoch_start = epoch_start
             trainer.save_checkpoint(self.path)
             self.epoch_start = False
@@ -187,6 +196,11 @@ class SaveState(Checkpoint):
             task = os.environ.get("SLURM_ARRAY_TASK_ID")
             subprocess.run(["scontrol", "requeue", f"{job}_{task}" if task else job], check=False)
         raise SystemExit(128 + self.signal)
+
+
+def _local(tensor: torch.Tensor) -> torch.Tensor:
+    """Return this process's shard of a sharded tensor, any other tensor as it is."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def _tables(trainer: pl.Trainer) -> list[MetricsTable]:

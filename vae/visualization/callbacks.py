@@ -7,6 +7,7 @@ from pytorch_lightning.callbacks import Callback
 
 from vae.runs.trackers import log_images
 from vae.training.module import VAEModule
+from vae.training.sharding import gather_model
 from vae.visualization.figures import RunFigures, draw
 from vae.visualization.images import save_grid
 
@@ -46,17 +47,22 @@ class Figures(Callback):
                 frame.unlink()
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: VAEModule) -> None:
-        model = pl_module.model
         progress = pl_module.progress()  # A collective operation: every process has to call it.
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        frame_due, figures_due = progress >= self.next_frame, progress >= self.next
+        if trainer.sanity_checking or not (frame_due or figures_due):
             return
-        if progress >= self.next_frame:
+        if frame_due:
             self.next_frame = progress + 1 / MAX_FRAMES
+        if figures_due:
+            self.next = progress + self.every
+        model = gather_model(trainer, pl_module)  # another one
+        if not trainer.is_global_zero:
+            return
+        if frame_due:
             originals = next(trainer.datamodule.batches("val", limit=FILM_IMAGES))
             frame = self.folder / "film" / f"{trainer.current_epoch:06d}.png"
             save_grid(model.reconstruct(*originals), frame, columns=4)
-        if progress >= self.next:
-            self.next = progress + self.every
+        if figures_due:
             names = [name for name in NAMES if not (name == "samples" and model.sampler.trains)]
             if "samples" in names:
                 model.sampler.fit(*model.sample_posterior(trainer.datamodule.batches("train", limit=1024)))
