@@ -24,6 +24,7 @@ NAMES = (
     "startup",
     "data",
     "shards",
+    "engine",
     "memory",
     "step",
     "overhead",

@@ -21,7 +21,7 @@ KEYS = {"name", "ours", "alternative", "ratio", "goal", "spread", "unit", "again
 
 NEEDED = {"data": "skimage", "parity": "pythae", "variants": "pythae"}  # packages that `make bench` installs
 # These start processes that import torch, or need a trained run or another checkout.
-SLOW = {"startup", "memory", "step", "sweep", "growth", "precision", "peers", "against"}
+SLOW = {"startup", "engine", "memory", "step", "sweep", "growth", "precision", "peers", "against"}
 
 
 @pytest.mark.parametrize("name", [name for name in bench.NAMES if name not in SLOW])

@@ -25,6 +25,7 @@ def check_options(data: DictConfig) -> None:
         "align": ["landmarks", "center", "detect"],
         "fill": list(align.FILLS),
         "on_bad": ["skip", "stop"],
+        "engine": ["threads", "dask"],
         "store": ["memmap", "shards"],
         "shards.codec": list(EXTENSIONS),
     }
@@ -32,6 +33,8 @@ def check_options(data: DictConfig) -> None:
         value = OmegaConf.select(data, key, default=names[0])
         if value not in names:
             raise InputError(f"data.{key} must be one of {', '.join(names)}, not {value!r}")
+    if data.get("cluster") and data.engine != "dask":
+        raise InputError(f"data.cluster={data.cluster} needs data.engine=dask")
     if OmegaConf.select(data, "shards.remote") and data.store != "shards":
         raise InputError("data.shards.remote needs data.store=shards")
     if OmegaConf.select(data, "split.val") is None or OmegaConf.select(data, "split.test") is None:

@@ -2,16 +2,15 @@
 
 import json
 import os
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -20,13 +19,16 @@ from vae.cli.progress import ProgressBar
 from vae.data import store
 from vae.data.cartoon import attribute_file
 from vae.data.contact_sheet import write_contact_sheet, write_doubt_sheet
+from vae.data.engine import map_photos
 from vae.data.extraction import extract_face
 from vae.data.landmarks import format_landmarks, landmark_file
 from vae.data.options import check_options, face_settings, split_settings
+from vae.data.photo_store import StoredPhoto, is_url, list_photos, with_fetched
 from vae.data.shards import encode_face
 from vae.data.sources import find_photos
 from vae.data.split import choose_splits, copy_splits
 from vae.data.transfer import download, upload
+from vae.data.unchanged import Result, Unchanged, stamp
 from vae.runs.files import remove_stale
 
 Attributes = Callable[[Path], dict[str, Any]]
@@ -68,15 +70,22 @@ def make_dataset(data: DictConfig) -> Path:
         remove_stale(folder)
         if data.source:
             instantiate(data.source)(raw_dir)
-        photos = find_photos(raw_dir)
-        if not photos:
-            raise InputError(f"data.raw_dir={raw_dir}: no photos in it; name the folder that holds them")
         table = Path(data.attributes.file).expanduser() if data.attributes and "file" in data.attributes else None
         own_attributes = bool(data.attributes) and table is None
         beside = [landmark_file] * (data.align != "center") + [attribute_file] * own_attributes
+        if is_url(raw_dir) and table:
+            raise InputError("data.attributes.file needs photos in a folder: copy them from data.raw_dir")
+        photos = list_photos(raw_dir, beside) if is_url(raw_dir) else find_photos(raw_dir)
+        if not photos:
+            raise InputError(f"data.raw_dir={raw_dir}: no photos in it; name the folder that holds them")
+
+        def names() -> Iterator[str]:  # made when they are needed, because there may be millions
+            return (str(photo) if is_url(raw_dir) else photo.relative_to(raw_dir).as_posix() for photo in photos)
+
+        tables, stamps = list(_status([table] if table else [], raw_dir)), array("Q")
         hashes = {
             "settings": _hash([settings]),
-            "files": _hash(_files(raw_dir, photos, beside, [table] if table else [])),
+            "files": _hash(_files(raw_dir, photos, beside, tables, stamps)),
         }
         done = _opened(folder)
         if done and done.meta["hash"] == hashes:
@@ -84,16 +93,28 @@ def make_dataset(data: DictConfig) -> Path:
                 _split_again(done, split)
             print(f"{folder}: {len(done)} faces, up to date")
         else:
-            if done:
+            same_settings = done if done and done.meta["hash"]["settings"] == hashes["settings"] else None
+            unchanged = Unchanged(same_settings, zip(names(), stamps, strict=True))
+            if len(unchanged):
+                print(f"{folder}: {len(photos) - len(unchanged)} photos are new or have changed")
+            elif done:
                 print(f"{folder}: its photos or options have changed, so it is made again")
-            result = partial(
-                _result, raw_dir=raw_dir, settings=settings, attributes=instantiate(data.attributes) or _no_attributes
-            )
+            attributes = instantiate(data.attributes) or _no_attributes
+            result = partial(_stored_result, url=raw_dir) if is_url(raw_dir) else partial(_result, raw_dir=raw_dir)
+            result = partial(result, settings=settings, attributes=attributes)
+
+            def prepare(places: Sequence[int]) -> Iterator[Result]:
+                chosen = (photos[place] for place in places)
+                return map_photos(result, chosen, data.get("engine", "threads"), data.workers, data.get("cluster"))
+
             meta = {"raw_dir": str(raw_dir), "settings": settings, "split": split, "hash": hashes}
             tar_bytes = 1e6 * OmegaConf.select(data, "shards.megabytes", default=64)
-            _make(folder, raw_dir, photos, result, meta, data.workers, tar_bytes)
+            results = unchanged.results(len(photos), names(), prepare)
+            _make(folder, len(photos), zip(names(), stamps, strict=True), results, meta, tar_bytes)
         if remote:
             upload(folder, remote, data.shards.cache_gb)
+        if data.split.get("copy_to") and is_url(raw_dir):
+            raise InputError("data.split.copy_to needs photos in a folder: copy them from data.raw_dir")
         if data.split.get("copy_to"):
             out = Path(data.split.copy_to).expanduser()
             counts = copy_splits(store.FaceStore(folder), raw_dir, out)
@@ -101,8 +122,12 @@ def make_dataset(data: DictConfig) -> Path:
     return folder
 
 
-def _find_raw_dir(data: DictConfig, folder: Path) -> Path:
-    """Return the folder of the photos: `data.raw_dir`, or the one that the data set was made from."""
+def _find_raw_dir(data: DictConfig, folder: Path) -> Path | str:
+    """Return the folder or URL of the photos: `data.raw_dir`, or the folder that the data set was made from."""
+    if is_url(data.raw_dir):
+        if data.source:
+            raise InputError(f"data.raw_dir={data.raw_dir}: data.source fills a folder; add data.source=null")
+        return str(data.raw_dir).rstrip("/")
     raw_dir = Path(data.raw_dir).expanduser()
     exists = _has_photos(data.raw_dir)
     default = str(data.raw_dir) == f"data/raw/{data.name}"  # one that was typed stays
@@ -119,6 +144,8 @@ def _find_raw_dir(data: DictConfig, folder: Path) -> Path:
 
 def _has_photos(raw_dir: str) -> bool:
     """Return whether there is something in `data.raw_dir`."""
+    if is_url(raw_dir):
+        return True
     path = Path(raw_dir).expanduser()
     try:
         return path.is_file() or (path.is_dir() and any(path.iterdir()))
@@ -137,9 +164,7 @@ def _no_attributes(photo: Path) -> dict[str, Any]:
     return {}
 
 
-def _result(
-    photo: Path, raw_dir: Path, settings: dict[str, Any], attributes: Attributes
-) -> tuple[np.ndarray | list[bytes] | None, dict[str, Any]]:
+def _result(photo: Path, raw_dir: Path, settings: dict[str, Any], attributes: Attributes) -> Result:
     """Return the face of a photo, as its writer takes it, with its row in index.csv; None with that in skipped.csv."""
     file = photo.relative_to(raw_dir).as_posix()
     try:
@@ -173,31 +198,38 @@ def _result(
     return stored, row | named | row  # an attribute of one of these names does not replace it
 
 
+def _stored_result(photo: StoredPhoto, url: str, settings: dict[str, Any], attributes: Attributes) -> Result:
+    """Return the same as `_result` for a photo of an object store."""
+
+    def named_by_url(path: Path, folder: Path) -> Result:
+        face, row = _result(path, folder, settings, attributes)
+        return face, row | {"detail": row["detail"].replace(str(folder), url)} if face is None else row
+
+    return with_fetched(photo, url, named_by_url)
+
+
 def _make(
     folder: Path,
-    raw_dir: Path,
-    photos: list[Path],
-    result: Callable[[Path], tuple[np.ndarray | list[bytes] | None, dict]],
+    count: int,
+    stamps: Iterable[tuple[str, int]],
+    results: Iterator[Result],
     meta: dict[str, Any],
-    workers: int | None,
     tar_bytes: float,
 ) -> None:
     index, skipped = [], []
     with store.open_writer(folder, meta["settings"], tar_bytes) as writer:
-        with store.one_thread_each():
-            results = store.in_order(result, photos, workers)
-            for face, row in ProgressBar(results, total=len(photos), desc=folder.name, unit=" photos"):
-                if face is None:
-                    skipped.append(row)
-                else:
-                    writer.append(face)
-                    index.append(row)
+        for face, row in ProgressBar(results, total=count, desc=folder.name, unit=" photos"):
+            if face is None:
+                skipped.append(row)
+            else:
+                writer.append(face)
+                index.append(row)
         reasons = dict(sorted(Counter(row["reason"] for row in skipped).items()))
         summary = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         if not index:
             hint = "; without .cat files take data.align=detect or data.align=center"
             raise InputError(
-                f"data.raw_dir={raw_dir}: none of its {len(photos)} photos can be used ({summary}); "
+                f"data.raw_dir={meta['raw_dir']}: none of its {count} photos can be used ({summary}); "
                 f"the first: {skipped[0]['detail']}{hint * (list(reasons) == ['no landmarks'])}"
             )
         index = _divide(index, meta["split"])
@@ -210,7 +242,9 @@ def _make(
     write_doubt_sheet(folder / store.DOUBT_SHEET, faces, index)
     store.write_rows(folder / store.SKIPPED, ["file", "reason", "detail"], skipped)
     store.write_rows(folder / store.INDEX, _columns(index), index)
-    counts = {"photos": len(photos), "faces": len(index), "skipped": reasons}
+    rows = ({"file": name, "stamp": f"{number:016x}"} for name, number in stamps)
+    store.write_rows(folder / store.PHOTOS, ["file", "stamp"], rows)
+    counts = {"photos": count, "faces": len(index), "skipped": reasons}
     store.write_meta(folder, counts | meta, writer.checksums)
     print(
         f"{folder}: {len(index)} faces; {len(skipped)} photos skipped"
@@ -244,14 +278,35 @@ def _columns(rows: list[dict]) -> list[str]:
 
 
 def _files(
-    raw_dir: Path, photos: list[Path], beside: list[Callable[[Path], Path]], tables: list[Path]
+    raw_dir: Path | str,
+    photos: list[Path] | list[StoredPhoto],
+    beside: list[Callable[[Path], Path]],
+    tables: list[tuple],
+    stamps: array,
 ) -> Iterator[tuple]:
-    """Yield name, size and time of each photo, of the files beside it that the faces depend on, and of tables."""
-    each = (file for photo in photos for file in (photo, *(name(photo) for name in beside)))
-    for file in chain(each, tables):
+    """Yield name, size and time of each photo, of the files beside it that the faces depend on, and of tables.
+
+    Args:
+        raw_dir: the folder or URL of the photos.
+        photos: where they are.
+        beside: path of a photo → path of a file beside it.
+        tables: name, size and time of the files that all faces depend on.
+        stamps: filled with the stamp of each photo, see `vae.data.unchanged`.
+    """
+    for photo in photos:
+        stored = isinstance(photo, StoredPhoto)
+        together = photo.files if stored else list(_status([photo, *(name(photo) for name in beside)], raw_dir))
+        stamps.append(stamp([*together, *tables]))
+        yield from together
+    yield from tables
+
+
+def _status(paths: Iterable[Path], raw_dir: Path | str) -> Iterator[tuple]:
+    """Yield name, size and time of those files that exist."""
+    for path in paths:
         with suppress(OSError):
-            status = os.stat(file)
-            yield str(file).removeprefix(f"{raw_dir}{os.sep}"), status.st_size, status.st_mtime_ns
+            status = os.stat(path)
+            yield str(path).removeprefix(f"{raw_dir}{os.sep}"), status.st_size, status.st_mtime_ns
 
 
 def _hash(items: Iterable) -> str:

@@ -22,14 +22,15 @@ class Bucket:
 
     Args:
         url: such as `s3://BUCKET/FOLDER`.
+        option: the option that names it, for messages.
 
     Raises:
         InputError: the URL is none that can be opened.
         EnvironmentProblem: the package obstore is missing.
     """
 
-    def __init__(self, url: str) -> None:
-        require("obstore", "shards", "data.shards.remote")
+    def __init__(self, url: str, option: str = "data.shards.remote") -> None:
+        require("obstore", "shards", option)
         from obstore.store import from_url
 
         self.url = url.rstrip("/")
@@ -40,7 +41,7 @@ class Bucket:
         try:
             self.store = from_url(self.url, client_options=options, retry_config=retries)
         except Exception as error:  # obstore raises its own errors and ValueError
-            raise InputError(f"data.shards.remote={url} cannot be opened: {_first_line(error)}") from None
+            raise InputError(f"{option}={url} cannot be opened: {_first_line(error)}") from None
 
     def get(self, name: str) -> bytes | None:
         """Return the content of a file, None if there is no such file.
@@ -80,6 +81,18 @@ class Bucket:
         """
         try:
             self.store.put(name, path)
+        except Exception as error:
+            raise self._problem(error) from None
+
+    def list_files(self) -> dict[str, tuple[int, str]]:
+        """Return the bytes and the version of every file.
+
+        Raises:
+            EnvironmentProblem: the store does not answer, or refuses.
+        """
+        try:
+            pages = self.store.list()
+            return {item["path"]: (item["size"], str(item["e_tag"])) for page in pages for item in page}
         except Exception as error:
             raise self._problem(error) from None
 

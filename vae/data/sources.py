@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from PIL import Image
@@ -19,7 +19,9 @@ from vae.data.download import download, unpack
 from vae.runs.files import wait_for_lock
 
 UNREADABLE = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # Pillow names these formats, but cannot decode them alone
-HEIF_ENDINGS = {".heic", ".heif", ".hif"}  # photos of phones, which Pillow reads with the package pillow-heif
+HEIF_ENDINGS = frozenset(
+    {".heic", ".heif", ".hif"}
+)  # photos of phones, which Pillow reads with the package pillow-heif
 KAGGLE = "kaggle:"
 SYSTEM_FOLDERS = ("/proc", "/sys", "/dev")  # whose files are no photos, and change while they are listed
 
@@ -59,8 +61,7 @@ def find_photos(raw_dir: Path | str) -> list[Path]:
         return []
     if Path(os.path.realpath(raw_dir)).parts[:2] in {Path(folder).parts for folder in SYSTEM_FOLDERS}:
         raise InputError(f"{raw_dir} belongs to the operating system: give the folder that holds the photos")
-    formats = readable_formats()
-    endings = {ending for ending, name in Image.registered_extensions().items() if name in formats} | HEIF_ENDINGS
+    endings = photo_endings()
     photos: list[Path] = []
     seen = set()
     for folder, folders, files in os.walk(raw_dir, followlinks=True, onerror=_stop):
@@ -73,6 +74,21 @@ def find_photos(raw_dir: Path | str) -> list[Path]:
         names = (name for name in files if not name.startswith("."))
         photos += [Path(folder, name) for name in names if os.path.splitext(name)[1].lower() in endings]
     return sorted(photos, key=lambda photo: photo.relative_to(raw_dir).as_posix())
+
+
+@cache
+def photo_endings() -> frozenset[str]:
+    """Return the endings of photos, in lower case."""
+    formats = readable_formats()
+    return (
+        frozenset({ending for ending, name in Image.registered_extensions().items() if name in formats}) | HEIF_ENDINGS
+    )
+
+
+def is_photo(path: PurePath) -> bool:
+    """Return whether a file has the name of a photo, and neither it nor its folders are hidden."""
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return not hidden and path.suffix.lower() in photo_endings()
 
 
 def _stop(error: OSError) -> None:

@@ -5,6 +5,7 @@
 | `faces.npy` | (N, 360, 360, 3) uint8, RGB; with `data.store=shards` the folder `shards`, see `vae.data.shards` |
 | `index.csv` | a row for each face in the same order: file (relative to `raw_dir`), landmarks, scale, outside, split |
 | `skipped.csv` | the photos that could not be used: file, reason, detail |
+| `photos.csv` | all photos, each with a digest of what it was made of, so that the next run makes only new ones |
 | `contact_sheet.png` | up to 64 of the faces, to look at |
 | `doubtful_faces.png` | with `align=detect`, the 64 faces with the least confidence, most doubtful first |
 | `meta.yaml` | settings, counts, version, `raw_dir`, fingerprint, hashes, checksums; written last |
@@ -42,7 +43,7 @@ from vae.runs.safe_parsing import parse_yaml
 
 FORMAT = 2  # version of the files: raise it, and data sets are made again
 FACES, INDEX, SKIPPED, SHEET, META = "faces.npy", "index.csv", "skipped.csv", "contact_sheet.png", "meta.yaml"
-DOUBT_SHEET = "doubtful_faces.png"
+DOUBT_SHEET, PHOTOS = "doubtful_faces.png", "photos.csv"
 
 
 class FaceStore:
@@ -294,7 +295,8 @@ def write_meta(folder: Path, meta: dict, faces: dict[str, int | str]) -> None:
         meta: settings and counts.
         faces: the checksums of the files that hold the faces, name → checksum.
     """
-    checksums = {name: checksum((folder / name).read_bytes()) for name in (INDEX, SKIPPED, SHEET)}
+    names = [INDEX, SKIPPED, SHEET, *[PHOTOS] * (folder / PHOTOS).is_file()]
+    checksums = {name: checksum((folder / name).read_bytes()) for name in names}
     about = {"name": folder.name, "version": _version(), "format": FORMAT}
     found = fingerprint(meta["settings"], Rows((folder / INDEX).read_bytes()))
     meta = about | meta | {"fingerprint": found, "checksums": faces | checksums}
