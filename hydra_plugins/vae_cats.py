@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from vae.cli.errors import InputError
 from vae.runs.records import read_result
-from vae.runs.search import STUDY, attach, consecutive, is_within, open_study, open_trials, split_space
+from vae.runs.search import attach, consecutive, is_within, open_study, open_trials, split_space
 
 if TYPE_CHECKING:  # it takes half a second to import
     from optuna import Study
@@ -29,6 +29,8 @@ class OptunaSweeper(Sweeper):
         n_jobs: runs that are launched together.
         direction: minimize or maximize.
         params: the search space, `{"model.blocks": "choice(1,2)"}`; what is typed replaces an entry.
+        storage: URL of a database for the study, such as `postgresql://USER@HOST/NAME`; None for a journal in the
+            folder of the sweep.
 
     Raises:
         InputError: an option is out of its range.
@@ -41,6 +43,7 @@ class OptunaSweeper(Sweeper):
         n_jobs: int,
         direction: str,
         params: DictConfig | None = None,
+        storage: str | None = None,
     ) -> None:
         for name, value in {"n_trials": n_trials, "n_jobs": n_jobs}.items():
             if not isinstance(value, int) or value < 1:
@@ -51,6 +54,7 @@ class OptunaSweeper(Sweeper):
         self.n_trials = n_trials
         self.n_jobs = n_jobs
         self.direction = direction
+        self.storage = storage
         self.params = params or {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -76,7 +80,7 @@ class OptunaSweeper(Sweeper):
         first = {name: getattr(each, "choices", None) or [each.low] for name, each in self.space.items()}
         self.validate_batch_is_legal([[*self.fixed, *(f"{name}={values[0]}" for name, values in first.items())]])
         self.folder.mkdir(parents=True, exist_ok=True)
-        study = open_study(self.folder, self.direction)
+        study = open_study(self.folder, self.direction, self.storage)
         for batch in consecutive(open_trials(study), self.n_jobs):
             self.train(study, batch)
         while (begun := len(study.trials)) < self.n_trials:
@@ -104,8 +108,8 @@ class OptunaSweeper(Sweeper):
         try:
             values = {name: trial._suggest(name, distribution) for name, distribution in self.space.items()}
         except ValueError as error:
-            raise InputError(f"{self.folder / STUDY}: trial {number} belongs to another search: {error}") from None
+            raise InputError(f"{self.folder}: trial {number} belongs to another search: {error}") from None
         for name, value in values.items():
             if not is_within(self.space[name], value):
-                raise InputError(f"{self.folder / STUDY}: trial {number} has {name}={value!r}, outside of the search")
+                raise InputError(f"{self.folder}: trial {number} has {name}={value!r}, outside of the search")
         return [*self.fixed, *(f"{name}={value}" for name, value in values.items())]

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
 from pytorch_lightning.callbacks import Callback
 
-from vae.runs.search import STUDY, attach, open_study
+from vae.runs.search import attach, is_search, open_study
 from vae.runs.sweeps import in_sweep
 
 
@@ -26,13 +27,13 @@ class MedianPruning(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         run = Path(trainer.default_root_dir)
-        if not (in_sweep() and trainer.is_global_zero and (run.parent / STUDY).exists()):
+        if not (in_sweep() and trainer.is_global_zero and is_search(run.parent)):
             return
         if self.metric not in trainer.callback_metrics:
             return
         from optuna.pruners import MedianPruner
 
-        study = open_study(run.parent)
+        study = open_study(run.parent, url=HydraConfig.get().sweeper.get("storage"))
         study.pruner = MedianPruner(self.startup, self.warmup)
         trial = attach(study, int(run.name))
         if trainer.current_epoch not in study.trials[trial.number].intermediate_values:  # resumed
