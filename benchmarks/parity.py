@@ -13,14 +13,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import NamedTuple
 
 import torch
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from benchmarks import vanilla
+from benchmarks import parity_latents, vanilla
 from benchmarks.measuring import Row
+from benchmarks.parity_case import HALF, ONE, PIXELS, SIZE, Case, gaussian_constant
 from benchmarks.vanilla import OURS
 from vae.cli.compose import compose
 from vae.data.batch import Batch
@@ -28,47 +28,21 @@ from vae.models.build import build
 from vae.models.regularizers.regularizer import State
 from vae.models.vae import VAE
 
-SIZE, BATCH, LATENTS = 64, 8, 128
+BATCH, LATENTS = 8, 128
 DATASET = 1000  # images of the training set, for estimators that need their number
-PIXELS = 3 * SIZE**2
 GOAL = "≤ 1e-5 relative"
-
-
-class Case(NamedTuple):
-    """A variant and its peer.
-
-    Attributes:
-        name: of the variant.
-        peer: class of the peer, in words.
-        options: of our configuration; σ of the likelihood among them.
-        make: (peer's modules, encoder, decoder) → its loss as a function of images, scaled to nats per image.
-        constant: nats per image that our loss has and the peer's has not.
-        note: what the peer computes instead, where it differs from the paper.
-    """
-
-    name: str
-    peer: str
-    options: tuple[str, ...]
-    make: Callable[[SimpleNamespace, nn.Module, nn.Module], Callable[[Tensor], Tensor]]
-    constant: float
-    note: str = ""
-
-
-def gaussian_constant(scale: float) -> float:
-    """Return the nats per image of a Gaussian's normalisation, which the peers leave out."""
-    return PIXELS * (0.5 * math.log(2 * math.pi) + math.log(scale))
 
 
 def pythae_vae(beta: float | None) -> Callable:
     """Return the loss of pythae's `VAE`, or of its `BetaVAE` with a beta."""
 
-    def make(peers: SimpleNamespace, encoder: nn.Module, decoder: nn.Module) -> Callable[[Tensor], Tensor]:
+    def make(peers: SimpleNamespace, model: VAE, encoder: nn.Module, decoder: nn.Module) -> Callable[[Tensor], Tensor]:
         shape = {"input_dim": (3, SIZE, SIZE), "latent_dim": LATENTS, "reconstruction_loss": "mse"}
         models, way = peers.pythae, peers.pythae_way
         config = models.VAEConfig(**shape) if beta is None else models.BetaVAEConfig(**shape, beta=beta)
-        model = (models.VAE if beta is None else models.BetaVAE)(config, way.Encoder(SIZE), way.Decoder(SIZE))
-        model.encoder.network, model.decoder.network = encoder, decoder
-        return lambda x: model({"data": x}).loss
+        peer = (models.VAE if beta is None else models.BetaVAE)(config, way.Encoder(SIZE), way.Decoder(SIZE))
+        peer.encoder.network, peer.decoder.network = encoder, decoder
+        return lambda x: peer({"data": x}).loss
 
     return make
 
@@ -80,16 +54,14 @@ def pytorch_vae(module: str, name: str, weight: float, **arguments: object) -> C
     σ² = 1/2, and its KL weight M_N becomes β = M_N · pixels.
     """
 
-    def make(peers: SimpleNamespace, encoder: nn.Module, decoder: nn.Module) -> Callable[[Tensor], Tensor]:
-        model = getattr(peers.pytorch_vae(module), name)(in_channels=3, latent_dim=LATENTS, **arguments)
-        model.encode, model.decode = encoder.forward, decoder.forward
-        return lambda x: PIXELS * model.loss_function(*model(x), M_N=weight)["loss"]
+    def make(peers: SimpleNamespace, model: VAE, encoder: nn.Module, decoder: nn.Module) -> Callable[[Tensor], Tensor]:
+        peer = getattr(peers.pytorch_vae(module), name)(in_channels=3, latent_dim=LATENTS, **arguments)
+        peer.encode, peer.decode = encoder.forward, decoder.forward
+        return lambda x: PIXELS * peer.loss_function(*peer(x), M_N=weight)["loss"]
 
     return make
 
 
-ONE = ("likelihood=gaussian", "likelihood.scale=1")
-HALF = ("likelihood=gaussian", f"likelihood.scale={math.sqrt(0.5)}")
 CASES = [
     Case("VAE", "pythae VAE", (*ONE, "regularizer.beta=1"), pythae_vae(None), gaussian_constant(1)),
     Case("β-VAE, β = 4", "pythae BetaVAE", (*ONE, "regularizer.beta=4"), pythae_vae(4.0), gaussian_constant(1)),
@@ -117,7 +89,7 @@ def measure(options) -> tuple[list[Row], dict]:
                 )
             )
         notes |= {f"{case.name}, {case.peer}": case.note} if case.note else {}
-    return rows, {"notes": notes}
+    return rows, {"notes": notes | parity_latents.WRONG}
 
 
 class SharedEncoder(nn.Module):
@@ -125,7 +97,7 @@ class SharedEncoder(nn.Module):
 
     def __init__(self, model: VAE) -> None:
         super().__init__()
-        self.features, self.head = model.encoder.features, model.latent.head
+        self.features, self.head = model.encoder.features, getattr(model.latent, "head", None)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the two halves of the last layer, such as mean and logarithm of the variance, `(B, D)` each."""
@@ -137,13 +109,16 @@ def sides(
 ) -> tuple[nn.Module, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
     """Return a module with all parameters, our loss and the peer's: `(B, 3, S, S)` → nats per image."""
     torch.manual_seed(0)
-    config = compose("train", *OURS, *case.options, f"data.image_size={SIZE}")
+    ours = [option for option in OURS if not option.startswith(("latent.", "regularizer."))]
+    config = compose("train", *ours, *case.options, f"data.image_size={SIZE}")
+    if "init_scale" in config.latent:
+        config.latent.init_scale = 1.0  # PyTorch's own, as in the peers
     model, objective = build(config).train(), instantiate(config.objective)
     objective.attach(model)
-    encoder, decoder = SharedEncoder(model), vanilla.Decoder(SIZE, LATENTS)
+    encoder, decoder = SharedEncoder(model), vanilla.Decoder(SIZE, model.latent.shape[0])
     for name, layers in model.decoder.named_children():
         setattr(decoder, name, layers)
-    theirs = case.make(peers, encoder, decoder)
+    theirs = case.make(peers, model, encoder, decoder)
     state = State(dataset_size=DATASET)
     return (
         nn.ModuleList([model, objective]),
@@ -155,6 +130,7 @@ def sides(
 def compare(case: Case, peers: SimpleNamespace) -> tuple[float, float]:
     """Return the relative differences of the loss and of the gradient, the norm of the difference over the norm."""
     modules, *losses = sides(case, peers)
+    modules.train(not case.evaluation)
     x = torch.rand(BATCH, 3, SIZE, SIZE) * 2 - 1
     values, gradients = [], []
     for loss in losses:
@@ -164,8 +140,9 @@ def compare(case: Case, peers: SimpleNamespace) -> tuple[float, float]:
         value = loss(x)
         value.backward()
         values.append(value.item())
-        gradients.append(torch.cat([p.grad.flatten() for p in modules.parameters() if p.grad is not None]))
-    ours, theirs = gradients
+        gradients.append({name: p.grad for name, p in modules.named_parameters() if p.grad is not None})
+    shared = gradients[0].keys() & gradients[1].keys()  # pseudo-inputs and flows of the peers are parameters of theirs
+    ours, theirs = (torch.cat([each[name].flatten() for name in sorted(shared)]) for each in gradients)
     return abs(values[0] - values[1]) / abs(values[1]), float((ours - theirs).norm() / theirs.norm())
 
 
@@ -185,7 +162,7 @@ def load_peers(pytorch_vae: Path | None) -> SimpleNamespace:
 
 def available(peers: SimpleNamespace) -> Iterator[Case]:
     """Yield the cases whose peer is here."""
-    for case in CASES:
+    for case in [*CASES, *parity_latents.CASES]:
         if hasattr(peers, case.peer.split()[0].lower().replace("-", "_")):
             yield case
         else:

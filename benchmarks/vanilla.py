@@ -55,6 +55,7 @@ class OurEncoder(nn.Module):
         super().__init__()
         self.features = nn.Sequential(*map(_down, CHANNELS[:-1], CHANNELS[1:]), nn.Flatten())
         self.feature_shapes = [(CHANNELS[-1] * (image_size // 32) ** 2,)]
+        self.image_size, self.label_dim = image_size, label_dim
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> list[Tensor]:
         return [self.features(x)]
