@@ -114,6 +114,7 @@ def sides(
     if "init_scale" in config.latent:
         config.latent.init_scale = 1.0  # PyTorch's own, as in the peers
     model, objective = build(config).train(), instantiate(config.objective)
+    model.regularizer.attach()
     objective.attach(model)
     encoder, decoder = SharedEncoder(model), vanilla.Decoder(SIZE, model.latent.shape[0])
     for name, layers in model.decoder.named_children():

@@ -39,3 +39,18 @@ def drawn(tmp_path_factory, composed) -> dict[str, str]:
     options = [f"data.raw_dir={folder / 'raw'}", f"data.processed_dir={folder / 'processed'}", "data.source.count=60"]
     make_dataset(composed("train", *options).data)
     return options
+
+
+@pytest.fixture(scope="session")
+def vgg(tmp_path_factory):
+    """Random weights in a cache of `torch.hub`, where `likelihood=perceptual` finds those of VGG19."""
+    import torch
+
+    from tests.test_perceptual import random_weights
+
+    home = tmp_path_factory.mktemp("torch")
+    (home / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(random_weights(), home / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(home))
+        yield home

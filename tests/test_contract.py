@@ -17,6 +17,7 @@ from vae.models.build import choices
 from vae.models.regularizers.regularizer import State
 from vae.training.build import build_module
 
+pytestmark = pytest.mark.usefixtures("vgg")  # of likelihood=perceptual
 GROUPS = ("model", "latent", "likelihood", "objective", "regularizer", "sampler")
 FILES = [(group, path.stem) for group in GROUPS for path in sorted((CONFIGS / group).glob("*.yaml"))]
 FIRST = ("gaussian", "elbo", "kl", "gmm")  # partners that are tried first

@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -8,8 +9,9 @@ from torch.distributions import Normal
 
 from vae.cli.errors import InputError
 from vae.cli.locations import CONFIGS
-from vae.models.likelihoods import Bernoulli, Gaussian, Laplace, bits_per_dim
+from vae.models.likelihoods import Bernoulli, Gaussian, Laplace, LogCosh, bits_per_dim
 
+pytestmark = pytest.mark.usefixtures("vgg")  # of likelihood=perceptual
 NAMES = sorted(path.stem for path in (CONFIGS / "likelihood").glob("*.yaml"))
 
 
@@ -52,7 +54,7 @@ def test_densities_agree_with_torch(ours, theirs, pictures):
     torch.testing.assert_close(ours(scale=0.2).log_prob(params, x), expected, rtol=1e-5, atol=0.1)
 
 
-@pytest.mark.parametrize("kind", [Gaussian, Laplace])
+@pytest.mark.parametrize("kind", [Gaussian, Laplace, LogCosh, partial(LogCosh, a=1.0)])
 def test_the_calibrated_scale_is_the_likeliest(kind, pictures):
     x, params = pictures
     calibrated = kind().train().log_prob(params, x).sum()
@@ -87,3 +89,23 @@ def test_a_uniform_density_costs_eight_bits():
 def test_scales_out_of_range_are_named():
     with pytest.raises(InputError, match="likelihood.scale"):
         Gaussian(scale=0)
+
+
+@pytest.mark.parametrize("a", [1.0, 3.0, 10.0, 1000.0])
+def test_the_log_cosh_density_integrates_to_one(a):
+    step = 1e-3
+    x = torch.arange(-15, 15, step, dtype=torch.double)[:, None]
+    density = LogCosh(a, scale=0.4).double().log_prob(torch.zeros(1, 1), x).exp()
+    assert density.sum() * step == pytest.approx(1, abs=1e-4)
+
+
+def test_log_cosh_lies_between_its_limits(pictures):
+    x, params = pictures
+    torch.testing.assert_close(
+        LogCosh(a=1e5, scale=0.2).log_prob(params, x), Laplace(scale=0.2).log_prob(params, x), rtol=1e-3, atol=1
+    )
+    loss = -torch.cosh(10 * (x - params)).log().flatten(1).sum(1) / 10  # as in the paper, up to a constant
+    difference = LogCosh(a=10.0, scale=1.0).log_prob(params, x) - loss
+    torch.testing.assert_close(difference, difference[0].expand(4), rtol=1e-4, atol=1e-1)
+    with pytest.raises(InputError, match="likelihood.a must be at least 1"):
+        LogCosh(a=0.5)
