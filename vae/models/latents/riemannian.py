@@ -78,7 +78,8 @@ class Riemannian(Hamiltonian):
         entries = torch.where(rows == columns, entries.exp(), entries)
         lower = entries.new_zeros(len(entries), size, size)
         lower[:, rows, columns] = entries
-        return lower @ lower.mT
+        with torch.autocast(lower.device.type, enabled=False):
+            return lower.double() @ lower.double().mT
 
     @torch.no_grad()
     def keep(self, mu: Tensor, matrices: Tensor) -> None:
@@ -101,9 +102,10 @@ class Riemannian(Hamiltonian):
             centroids, matrices = self.centroid_bits.view(torch.float32).to(z), self.matrix_bits.view(torch.float32)
         with torch.autocast(z.device.type, enabled=False):
             squares = (z[..., None, :] - centroids).square().sum(-1)
-            weights = (-squares / self.bandwidth**2).exp()
-            inverse = torch.einsum("...n,nde->...de", weights, matrices.to(z))
-            return torch.linalg.cholesky(inverse + self.regularization * torch.eye(z.shape[-1]).to(z))
+            weights = (-squares / self.bandwidth**2).exp().double()  # float32 cannot hold λ·I beside large L·Lᵀ
+            inverse = torch.einsum("...n,nde->...de", weights, matrices.double())
+            eye = torch.eye(z.shape[-1], dtype=torch.double, device=z.device)
+            return torch.linalg.cholesky(inverse + self.regularization * eye).to(z)
 
     def log_volume(self, z: Tensor) -> Tensor:
         """Return log √det G⁻¹(z) of the metric after training: z `(…, D)` → `(…)`."""

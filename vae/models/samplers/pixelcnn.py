@@ -42,7 +42,8 @@ class PixelCNN(Sampler):
     """p(i) = Π p(i_p|i_1 … i_{p−1}) over places in raster order, and over depths within a place.
 
     Gated layers (van den Oord et al. 2016, eq. 2) with learnt positions, because aligned images have a layout. An index
-    also sees those of smaller depths at its place. Labels enter as a learnt bias of every place.
+    also sees those of smaller depths at its place. Labels enter as a learnt bias of every place. Input and output are
+    functions of the codes' vectors instead of tables, because a few thousand images cannot teach each code by itself.
 
     Args:
         latent: discrete latent with a codebook.
@@ -64,10 +65,10 @@ class PixelCNN(Sampler):
     def __init__(
         self,
         latent: Latent,
-        width: int = 64,
-        layers: int = 6,
-        steps: int = 1000,
-        batch_size: int = 64,
+        width: int = 48,
+        layers: int = 4,
+        steps: int = 500,
+        batch_size: int = 32,
         lr: float = 2e-3,
         seed: int = 0,
         label_dim: int = 0,
@@ -82,19 +83,27 @@ class PixelCNN(Sampler):
         self.index_shape = (1, *latent.index_shape)[-3:]  # depth, h, w
         depth, height, breadth = self.index_shape
         self.num_codes = latent.num_codes
+        code_dim = self.vectors().shape[1]
         with torch.random.fork_rng(devices=[]):  # the weights are drawn again by `fit`
-            self.codes = nn.Embedding(depth * self.num_codes, width)
-            self.before = nn.Embedding(depth * self.num_codes, width)  # codes of smaller depths at the same place
+            self.codes = nn.Sequential(nn.Linear(code_dim, width), nn.ReLU(), nn.Linear(width, width))
+            self.wanted = nn.Sequential(nn.Linear(code_dim, width), nn.ReLU(), nn.Linear(width, width + 1))
             self.position = nn.Embedding(height * breadth, width)
             self.label = nn.Linear(label_dim, width) if label_dim else None
             self.layers = nn.ModuleList(GatedLayer(width) for _ in range(layers))
+            self.before = nn.ModuleList(nn.Linear(width, width) for _ in range(depth - 1))  # codes at the same place
             self.heads = nn.ModuleList(
-                nn.Sequential(nn.ReLU(), nn.Conv2d(width, width, 1), nn.ReLU(), nn.Conv2d(width, self.num_codes, 1))
+                nn.Sequential(nn.ReLU(), nn.Conv2d(width, width, 1), nn.ReLU(), nn.Conv2d(width, width, 1))
                 for _ in range(depth)
             )
-        self.register_buffer("offset", self.num_codes * torch.arange(depth)[:, None, None], persistent=False)
         self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
         self.requires_grad_(False)
+
+    def vectors(self) -> Tensor:
+        """Return the vectors of the codes, standardised, `(num_codes, code_dim)`."""
+        every = torch.arange(self.num_codes).view(-1, *[1] * len(self.latent.index_shape))
+        device = next(self.latent.parameters()).device
+        table = self.latent.embed(every.to(device)).detach().flatten(1)
+        return (table - table.mean(0)) / table.std(0).clamp(min=1e-6)
 
     def logits(self, indices: Tensor, y: Tensor | None) -> list[Tensor]:
         """Return log-probabilities up to a constant, `(B, num_codes, h, w)` for each depth.
@@ -104,7 +113,9 @@ class PixelCNN(Sampler):
             y: `(B, C)`; None for an unconditional model.
         """
         _, _, height, breadth = indices.shape
-        places = self.codes(indices + self.offset).sum(1).movedim(-1, 1)
+        vectors = self.vectors().to(self.position.weight)
+        codes = self.codes(vectors)[indices]  # (B, depth, h, w, width)
+        places = codes.sum(1).movedim(-1, 1)
         bias = self.position.weight[: height * breadth].T.unflatten(1, (height, breadth))
         if y is not None:
             bias = bias + self.label(y)[:, :, None, None]
@@ -112,9 +123,13 @@ class PixelCNN(Sampler):
         left = bias + F.pad(places, (1, 0, 0, 0))[:, :, :, :-1]
         for layer in self.layers:
             above, left = layer(above, left)
-        before = self.before(indices + self.offset).movedim(-1, 2)  # (B, depth, width, h, w)
-        seen = [left, *(left + before[:, : d + 1].sum(1) for d in range(len(self.heads) - 1))]
-        return [head(here) for head, here in zip(self.heads, seen, strict=True)]
+        wanted = self.wanted(vectors)
+        logits = []
+        for depth, head in enumerate(self.heads):
+            logits.append(torch.einsum("bchw,kc->bkhw", head(left), wanted[:, :-1]) + wanted[:, -1:, None])
+            if depth < len(self.before):
+                left = left + self.before[depth](codes[:, depth]).movedim(-1, 1)
+        return logits
 
     def loss(self, indices: Tensor, y: Tensor | None, generator: torch.Generator) -> Tensor:
         """Return −log p(i) in nats, `(B,)`, of indices `(B, depth, h, w)`."""
@@ -132,7 +147,7 @@ class PixelCNN(Sampler):
         """
         if len(z) < MIN_LATENTS:
             raise InputError(f"this sampler needs {MIN_LATENTS} latents or more, not {len(z)}: choose sampler=prior")
-        weight = self.codes.weight
+        weight = self.position.weight
         indices = indices_of(self.latent, z).unflatten(1, self.index_shape).to(weight.device)
         y = None if y is None else y.to(weight)
         train_network(self, self.loss, indices, y, self.steps, self.batch_size, self.lr, self.seed)
@@ -149,8 +164,8 @@ class PixelCNN(Sampler):
         if not self.fitted:
             raise InputError("the PixelCNN has not been fitted to latents yet: choose sampler=prior")
         depth, height, breadth = self.index_shape
-        indices = torch.zeros(n, *self.index_shape, dtype=torch.long, device=self.codes.weight.device)
-        y = None if y is None else y.to(self.codes.weight)
+        indices = torch.zeros(n, *self.index_shape, dtype=torch.long, device=self.position.weight.device)
+        y = None if y is None else y.to(self.position.weight)
         for place in ProgressBar(range(depth * height * breadth), "drawing codes"):
             (row, column), d = divmod(place // depth, breadth), place % depth
             logits = self.logits(indices[:, :, : row + 1], y)[d][:, :, row, column]
