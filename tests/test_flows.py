@@ -173,3 +173,16 @@ def test_pseudo_inputs_start_as_images_of_the_training_set_once():
     few = vamp(5)[1]
     few.start([Batch(x[:2])])
     assert torch.equal(few.pseudo_inputs[:2], x[:2]) and few.pseudo_inputs[2:].std() > 0
+
+
+@pytest.mark.parametrize(
+    ("latent", "kind"), [*((Flow, kind) for kind in KINDS), (FlowPrior, "maf"), (FlowPrior, "nsf")]
+)
+def test_flows_keep_float32_where_a_training_computes_in_bfloat16(latent, kind):
+    latent = latent(Pixels(), D, kind)
+    kinds = set()
+    for each in latent.flow.transforms:
+        each.hyper.register_forward_hook(lambda module, inputs, output: kinds.add(output.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        sample = latent.infer([torch.randn(2, 3, 2, 2)])
+    assert kinds == {sample.z.dtype} == {sample.log_q.dtype} == {sample.log_p.dtype} == {torch.float32}

@@ -1,5 +1,7 @@
 """A posterior that a normalizing flow bends (Rezende & Mohamed 2015), and the flows themselves."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Transform, constraints
@@ -78,14 +80,17 @@ class Flow(Gaussian):
     def transform(self, features: list[Tensor]) -> Transform:
         """Return the map from z_0 to z for the images of some features."""
         context = at_least_float32(self.context(features[-1].flatten(1)))
-        transform = self.flow(context)
+        with full_precision(context):
+            transform = self.flow(context)
         return transform.inv if self.sequential else transform
 
     def infer(self, features: list[Tensor], k: int = 1) -> LatentSample:
         """Sample z_0 and pass it through the flow, together with mu."""
         mu, log_var = self.parameters_of_posterior(features)
         base = diagonal_gaussian(mu, log_var, k)
-        z, log_det = self.transform(features).call_and_ladj(torch.cat([base.z, mu[None]]))
+        transform = self.transform(features)
+        with full_precision(mu):
+            z, log_det = transform.call_and_ladj(torch.cat([base.z, mu[None]]))
         z, center = z[:-1], z[-1].detach()
         return LatentSample(z, base.log_q - log_det[:-1], standard_normal_log_prob(z), center=center)
 
@@ -146,6 +151,11 @@ class PlanarTransform(Transform):
         """Return f(x), `(K, B, D)`, and log |1 + ûᵀψ(x)|, `(K, B)` (eq. 11 and 12)."""
         h = torch.tanh((self.w * x).sum(-1, keepdim=True) + self.b)
         return x + self.u * h, torch.log1p((1 - h.square()) * self.inner)[..., 0]
+
+
+def full_precision(x: Tensor) -> AbstractContextManager:
+    """Return a context without autocasting on the device of x; log-determinants add up many terms."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def autoregressive(

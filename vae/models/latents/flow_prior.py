@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from vae.cli.errors import InputError
-from vae.models.latents.flow import autoregressive
+from vae.models.latents.flow import autoregressive, full_precision
 from vae.models.latents.gaussian import Gaussian, standard_normal_log_prob
 from vae.models.latents.latent import CONTINUOUS, DENSITY, POSTERIOR, LatentSample
 
@@ -50,7 +50,8 @@ class FlowPrior(Gaussian):
     def infer(self, features: list[Tensor], k: int = 1) -> LatentSample:
         """Sample the posterior; the KL divergence has no closed form."""
         sample = super().infer(features, k)
-        noise, log_det = self.flow().call_and_ladj(sample.z)
+        with full_precision(sample.z):
+            noise, log_det = self.flow().call_and_ladj(sample.z)
         return sample._replace(log_p=standard_normal_log_prob(noise) + log_det, kl=None)
 
     def sample(self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
