@@ -25,6 +25,7 @@ NAMES = (
     "data",
     "shards",
     "engine",
+    "scale",
     "memory",
     "step",
     "overhead",

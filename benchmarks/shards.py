@@ -198,7 +198,9 @@ class litdata:  # noqa: N801
 
     def __init__(self, url: str, rank: int, world: int) -> None:
         import litdata
+        from litdata.streaming import downloader
 
+        downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = "true"  # the object store on this machine has no TLS
         where = {"input_dir": url, "cache_dir": "fetched-litdata"} if url else {"input_dir": "litdata"}
         data = litdata.StreamingDataset(**where, shuffle=True, seed=SEED, drop_last=False)
         self.loader = litdata.StreamingDataLoader(
@@ -310,7 +312,8 @@ def upload(side: str, environment: dict[str, str]) -> str:
     client.create_bucket(Bucket=f"{side}-faces")
     for path in Path(side).rglob("*"):
         if path.is_file():
-            client.upload_file(str(path), f"{side}-faces", str(path.relative_to(side)))
+            name = str(path.relative_to(side))
+            client.upload_file(str(path), f"{side}-faces", name, ExtraArgs={"ACL": "public-read"})  # for webdataset
     return f"s3://{side}-faces"
 
 

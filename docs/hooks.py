@@ -28,8 +28,31 @@ def on_page_content(page_html: str, **_: object) -> str:
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Insert the table of benchmarks."""
-    return markdown.replace("<!-- benchmarks -->", benchmarks(ROOT / "benchmarks" / "results"))
+    """Insert the table of benchmarks, and that of costs."""
+    results = ROOT / "benchmarks" / "results"
+    if "<!-- costs -->" in markdown:
+        markdown = markdown.replace("<!-- costs -->", costs(results / "scale.json"))
+    return markdown.replace("<!-- benchmarks -->", benchmarks(results))
+
+
+def costs(path: Path, faces: int = 10**7, cores: int = 16) -> str:
+    """Return what `faces` faces cost on one machine and on sixteen, as a table, from the result of a benchmark."""
+    if not path.is_file():
+        return "*Not measured yet: `make bench ARGS=scale`.*"
+    found = json.loads(path.read_text())
+    lines = [
+        "| step | ms of a core | bytes of a face | 10⁷ faces | one machine, 16 cores | sixteen machines | options |",
+        "|---|--:|--:|--:|--:|--:|---|",
+    ]
+    for cost in found["costs"]:
+        hours = cost["ms"] * faces / cores / 3.6e6
+        size, total = (_number(cost["bytes"]), f"{cost['bytes'] * faces / 1e12:.2g} TB") if cost["bytes"] else ("", "")
+        options = ", ".join(f"`{option}`" if "." in option else option for option in cost["option"].split(", "))
+        lines.append(
+            f"| {cost['step']} | {cost['ms']:.3g} | {size} | {total} | {hours:.2g} h | {hours / 16:.2g} h | {options} |"
+        )
+    machine = found["machine"]
+    return "\n".join([*lines, "", f"Measured on one core of {machine['cpu']}, {machine['date']}."])
 
 
 def benchmarks(folder: Path) -> str:
