@@ -2,16 +2,29 @@
 
 The floor of a step is the longer of two times: its multiplications at the rate of a large bf16 (or float32) matrix
 product, and its bytes, each feature map written once and read once forwards and twice that backwards, at the rate of
-a large copy.
+a large copy. Then `make train` beside its bare step, the trainers of PyTorch-VAE and pythae, and its loader.
 """
 
+import io
+from contextlib import redirect_stderr, redirect_stdout
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.measuring import Row
-from benchmarks.step import loss
+from benchmarks import clock, pytorch_vae
+from benchmarks.drawing import drawn
+from benchmarks.measuring import Row, compare, seconds
+from benchmarks.step import QUIET, SIZE, Bare, loss
+from benchmarks.vanilla import OURS
 from vae.cli.compose import compose
+from vae.data.datamodule import FaceDataModule, to_images
+from vae.data.preparation import make_dataset
+from vae.data.store import FaceStore, cores
 from vae.models.build import build
 
 HOWS = ("32-true", "bf16-mixed", "bf16-mixed, compiled", "bf16-mixed, CUDA graphs")
@@ -29,11 +42,79 @@ def measure(options) -> tuple[list[Row], dict]:
         precise = torch.float32 if how == "32-true" else torch.bfloat16
         rates = ceilings(device, precise, 256 if options.small else 8192)
         for size in sizes:
-            rows.append(_row(how, size, batch, device, precise, rates))
-    return rows, {"batch": batch}
+            rows += _rows(how, size, batch, device, precise, rates)
+    return rows + trainers(device.type, options.small), {"batch": batch}
 
 
-def _row(how: str, size: int, batch: int, device: torch.device, precise: torch.dtype, rates: tuple) -> Row:
+def trainers(device: str, small: bool) -> list[Row]:
+    """Return rows in images a second of `make train`, beside its bare step, other trainers and what its loader gives.
+
+    All train VanillaVAE's network on the same faces of 64×64. `make train` beside its bare step is the share of the
+    time in which the GPU computes; the loader has to give more images than the training takes.
+    """
+    count, epochs, batch, rounds = (80, 3, 16, 1) if small else (6000, 8, 256, 3)
+    data = [*drawn(count), f"data.image_size={SIZE}", f"data.batch_size={batch}"]
+    shards = [*data, "data.store=shards", f"data.shards.size={SIZE}", "data.processed_dir=shards"]
+    quiet = [*OURS, *QUIET[:-1], f"trainer.accelerator={device}", f"trainer.max_epochs={epochs}"]
+    with redirect_stdout(io.StringIO()):
+        make_dataset(compose("train", *shards).data)
+    store = FaceStore(Path("processed/drawn"))
+    Path("pictures").mkdir()
+    for number, face in enumerate(store.faces):
+        Image.fromarray(face).save(f"pictures/{number:06d}.jpg", quality=92)
+    faces = to_images(torch.from_numpy(np.array(store.resized(SIZE)))).contiguous()
+    x = faces[:batch].to(device).contiguous(memory_format=torch.channels_last)
+    bare = Bare([*data, *OURS], device=device)
+
+    def loaded(options: list[str]) -> float:
+        config = compose("train", *options)
+        module = FaceDataModule(Path(config.data.processed_dir) / config.data.name, SIZE, batch)
+        module.setup()
+        for _ in module.train_dataloader():
+            pass
+        loader = module.train_dataloader()
+        return len(loader) * batch / seconds(lambda: [batch.x.to(device) for batch in loader])
+
+    sides = {
+        "its bare step": lambda: batch / timed(lambda: bare(x), torch.device(device)),
+        "PyTorch-VAE's way": lambda: pytorch_vae.pictures_per_second(
+            Path("pictures"), SIZE, batch, 4 * count // batch, cores(), device
+        ),
+        "its loader, from a memory map": lambda: loaded(data),
+        "its loader, from shards": lambda: loaded(shards),
+    }
+    if find_spec("pythae"):
+        sides["pythae"] = lambda: _quietly(faces, batch, device == "cuda")
+    name = f"make train on the {device.upper().replace('CUDA', 'GPU')}"
+    rows = [
+        compare(name, lambda: clock.pictures_per_second(batch, *data, *quiet), side, None, "pictures/s", against,
+                rounds, warm_up=not small)
+        for against, side in sides.items()
+    ]  # fmt: skip
+    return [
+        *rows,
+        compare(
+            f"{name}, shards",
+            lambda: clock.pictures_per_second(batch, *shards, *quiet),
+            sides["its bare step"],
+            None,
+            "pictures/s",
+            "its bare step",
+            rounds,
+            warm_up=not small,
+        ),
+    ]
+
+
+def _quietly(faces: Tensor, batch: int, cuda: bool) -> float:
+    from benchmarks.pythae_way import pictures_per_second
+
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        return pictures_per_second(faces, batch, 3, cuda)
+
+
+def _rows(how: str, size: int, batch: int, device: torch.device, precise: torch.dtype, rates: tuple) -> list[Row]:
+    """Return the speed of a step beside its floor and, on a GPU, the memory it takes beside its weights."""
     channels = [32, 64, 128, 256] + [256] * max(0, size.bit_length() - 7)
     model = build(compose("train", f"data.image_size={size}", f"model.channels={channels}"))
     model.to(device, memory_format=torch.channels_last)
@@ -52,13 +133,22 @@ def _row(how: str, size: int, batch: int, device: torch.device, precise: torch.d
         model.encoder.compile()
         model.decoder.compile()
     run = graphed(step) if "graphs" in how else step
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     times = [timed(run, device) for _ in range(5)]
     least = max(operations / rates[0], moved / rates[1])
     speeds = sorted(batch / t for t in times)
     goal = "≥ 0.6×" if how == "bf16-mixed" and device.type == "cuda" else None
     shares = [speed * least / batch for speed in speeds]
-    return Row(f"step {size}×{size}, {how}", speeds[2], batch / least, shares[2], goal, (shares[0], shares[-1]),
-               "pictures/s", "the floor")  # fmt: skip
+    name = f"step {size}×{size}, {how}"
+    rows = [Row(name, speeds[2], batch / least, shares[2], goal, (shares[0], shares[-1]), "pictures/s", "the floor")]
+    if device.type == "cuda":
+        weights = sum(p.nbytes for p in model.parameters()) / 2**20
+        peak = torch.cuda.max_memory_allocated() / 2**20
+        rows.append(
+            Row(f"memory of a {name}", peak, weights, peak / weights, None, (peak / weights,) * 2, "MB", "weights")
+        )
+    return rows
 
 
 def floor(model: nn.Module, x: Tensor, step, precise: torch.dtype) -> tuple[float, float]:

@@ -48,7 +48,7 @@ class Epochs(TrainingCallback):
         self.seconds.append(time.perf_counter() - self.begun)
 
 
-def pictures_per_second(pictures: Tensor, batch: int, epochs: int) -> float:
+def pictures_per_second(pictures: Tensor, batch: int, epochs: int, cuda: bool = False) -> float:
     """Train on `(N, 3, S, S)` in [-1, 1]; the epochs after the first one count."""
     logging.disable(logging.INFO)
     size = pictures.shape[-1]
@@ -61,7 +61,7 @@ def pictures_per_second(pictures: Tensor, batch: int, epochs: int) -> float:
             num_epochs=epochs + 1,
             per_device_train_batch_size=batch,
             learning_rate=1e-3,
-            no_cuda=True,
+            no_cuda=not cuda,
         )
         BaseTrainer(model, BaseDataset(pictures, torch.zeros(len(pictures))), None, options, [clock]).train()
     return epochs * len(pictures) / sum(clock.seconds[1:])

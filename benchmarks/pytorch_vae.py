@@ -31,11 +31,13 @@ class Pictures(Dataset):
 class Step:
     """The network and Adam; one call is one training step on a batch."""
 
-    def __init__(self, size: int) -> None:
-        self.encoder, self.decoder = Encoder(size), Decoder(size)
+    def __init__(self, size: int, device: str = "cpu") -> None:
+        self.device = device
+        self.encoder, self.decoder = Encoder(size).to(device), Decoder(size).to(device)
         self.optimizer = torch.optim.Adam([*self.encoder.parameters(), *self.decoder.parameters()], lr=1e-3)
 
     def __call__(self, x: torch.Tensor) -> float:
+        x = x.to(self.device, non_blocking=True)
         mu, log_var = self.encoder(x)
         z = mu + torch.randn_like(mu) * (0.5 * log_var).exp()
         reconstruction = F.mse_loss(self.decoder(z), x)
@@ -47,10 +49,12 @@ class Step:
         return loss.item()
 
 
-def pictures_per_second(folder: Path, size: int, batch: int, steps: int, workers: int) -> float:
+def pictures_per_second(folder: Path, size: int, batch: int, steps: int, workers: int, device: str = "cpu") -> float:
     """Load and step, from the second batch on: starting the workers does not count."""
-    loader = DataLoader(Pictures(folder, size), batch, shuffle=True, num_workers=workers, drop_last=True)
-    step, done, begun = Step(size), 0, 0.0
+    loader = DataLoader(
+        Pictures(folder, size), batch, shuffle=True, num_workers=workers, drop_last=True, pin_memory=device != "cpu"
+    )
+    step, done, begun = Step(size, device), 0, 0.0
     while done <= steps:
         for x in loader:
             step(x)

@@ -35,14 +35,17 @@ def loss(model: VAE, x: Tensor) -> Tensor:
 class Bare:
     """A training step on a batch in memory, without Lightning, metrics and logging."""
 
-    def __init__(self, options: list[str], channels_last: bool = True, how: str | None = None) -> None:
-        self.model = build(compose("train", *options))
+    def __init__(
+        self, options: list[str], channels_last: bool = True, how: str | None = None, device: str = "cpu"
+    ) -> None:
+        self.device = device
+        self.model = build(compose("train", *options)).to(device)
         self.model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
-        self.bf16 = (how or auto_precision("cpu")) == "bf16-mixed"
+        self.bf16 = (how or auto_precision(device)) == "bf16-mixed"
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3)
 
     def __call__(self, x: Tensor) -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
             value = loss(self.model, x) / x[0].numel()
         self.optimizer.zero_grad()
         value.backward()
