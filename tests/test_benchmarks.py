@@ -22,9 +22,13 @@ KEYS = {"name", "ours", "alternative", "ratio", "goal", "spread", "unit", "again
 NEEDED = {"data": "skimage", "parity": "pythae", "variants": "pythae"}  # packages that `make bench` installs
 # These start processes that import torch, or need a trained run or another checkout.
 SLOW = {"startup", "engine", "memory", "step", "sweep", "growth", "precision", "peers", "against"}
+LONG = {"gpu", "shards", "scale"}  # many data sets, or many processes
 
 
-@pytest.mark.parametrize("name", [name for name in bench.NAMES if name not in SLOW])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in bench.NAMES if name not in SLOW],
+)
 def test_writes_rows(tmp_path, monkeypatch, name):
     here = Path.cwd()
     if name in NEEDED:
