@@ -18,7 +18,7 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from benchmarks import parity_latents, vanilla
+from benchmarks import parity_latents, parity_objectives, vanilla
 from benchmarks.measuring import Row
 from benchmarks.parity_case import HALF, ONE, PIXELS, SIZE, Case, gaussian_constant
 from benchmarks.vanilla import OURS
@@ -82,6 +82,8 @@ def measure(options) -> tuple[list[Row], dict]:
     rows, notes = [], {}
     for case in available(peers):
         for quantity, difference in zip(("loss", "gradient"), compare(case, peers), strict=True):
+            if quantity == "loss" and not case.compares_loss:
+                continue
             unit = "relative difference"
             rows.append(
                 Row(
@@ -89,7 +91,7 @@ def measure(options) -> tuple[list[Row], dict]:
                 )
             )
         notes |= {f"{case.name}, {case.peer}": case.note} if case.note else {}
-    return rows, {"notes": notes | parity_latents.WRONG}
+    return rows, {"notes": notes | parity_latents.WRONG | parity_objectives.WRONG}
 
 
 class SharedEncoder(nn.Module):
@@ -132,7 +134,9 @@ def compare(case: Case, peers: SimpleNamespace) -> tuple[float, float]:
     """Return the relative differences of the loss and of the gradient, the norm of the difference over the norm."""
     modules, *losses = sides(case, peers)
     modules.train(not case.evaluation)
-    x = torch.rand(BATCH, 3, SIZE, SIZE) * 2 - 1
+    dtype = torch.float64 if case.double else torch.float32
+    modules.to(dtype)
+    x = torch.rand(BATCH, 3, SIZE, SIZE, dtype=dtype) * 2 - 1
     values, gradients = [], []
     for loss in losses:
         # Batch norm keeps running statistics, which training mode does not use, so both sides see the same network.
@@ -163,7 +167,7 @@ def load_peers(pytorch_vae: Path | None) -> SimpleNamespace:
 
 def available(peers: SimpleNamespace) -> Iterator[Case]:
     """Yield the cases whose peer is here."""
-    for case in [*CASES, *parity_latents.CASES]:
+    for case in [*CASES, *parity_latents.CASES, *parity_objectives.CASES]:
         if hasattr(peers, case.peer.split()[0].lower().replace("-", "_")):
             yield case
         else:

@@ -26,6 +26,8 @@ class Case(NamedTuple):
         constant: nats per image that our loss has and the peer's has not.
         note: what the peer computes instead, where it differs from the paper.
         evaluation: compare in evaluation mode.
+        compares_loss: whether the values of both losses mean the same.
+        double: compare in float64, where a loss exponentiates nats of an image.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Case(NamedTuple):
     constant: float
     note: str = ""
     evaluation: bool = False
+    compares_loss: bool = True
+    double: bool = False
 
 
 def gaussian_constant(scale: float) -> float:

@@ -7,6 +7,8 @@ log_var; the decoder mirrors them, and ends in a convolution at full size and ta
 import torch
 from torch import Tensor, nn
 
+from vae.models.latents.latent import at_least_float32
+
 CHANNELS = (3, 32, 64, 128, 256, 512)
 
 
@@ -68,7 +70,7 @@ class OurDecoder(Decoder):
         super().__init__(image_size, latent_shape[0], out_channels)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        return super().forward(z).float()
+        return at_least_float32(super().forward(z))
 
 
 OURS = [
