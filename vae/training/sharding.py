@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
@@ -65,8 +66,13 @@ class FullySharded(ModelParallelStrategy):
         """Load a sharded checkpoint, or one file with all weights.
 
         Raises:
-            InputError: a file of it is missing or damaged.
+            InputError: a file of it is missing or damaged, or it holds averaged weights.
         """
+        path = Path(checkpoint_path)
+        if path.is_file() and "current_model_state" in torch.load(
+            path, map_location="cpu", mmap=True, weights_only=True
+        ):
+            raise InputError(f"ckpt_path: {path} holds averaged weights, which trainer=fsdp cannot: use trainer=ddp")
         try:
             return super().load_checkpoint(checkpoint_path, weights_only)
         except Exception as error:  # whatever the bytes lead to
