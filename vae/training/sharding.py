@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
@@ -63,16 +62,14 @@ class FullySharded(ModelParallelStrategy):
                     shutil.rmtree(old, ignore_errors=True)
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
-        """Load a sharded checkpoint, or one file with all weights.
+        """Load a sharded checkpoint.
 
         Raises:
-            InputError: a file of it is missing or damaged, or it holds averaged weights.
+            InputError: a file of it is missing or damaged, or it is one of a training without shards.
         """
         path = Path(checkpoint_path)
-        if path.is_file() and "current_model_state" in torch.load(
-            path, map_location="cpu", mmap=True, weights_only=True
-        ):
-            raise InputError(f"ckpt_path: {path} holds averaged weights, which trainer=fsdp cannot: use trainer=ddp")
+        if path.is_file():  # the averaged weights are not those of the training, and Lightning mixes up the optimizer
+            raise InputError(f"ckpt_path: {path} is no sharded checkpoint: continue with trainer=ddp, or start anew")
         try:
             return super().load_checkpoint(checkpoint_path, weights_only)
         except Exception as error:  # whatever the bytes lead to
