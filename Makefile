@@ -15,7 +15,7 @@ quote    = '$(subst ','\'',$(1))'
 typed    = $(if $(filter command,$(origin $(1))),$(call quote,$(1)=$(value $(1))))
 OPTIONS := $(foreach name,$(sort $(filter-out PYTHON VENV ARGS,$(.VARIABLES))),$(call typed,$(name))) $(ARGS)
 
-COMMANDS := demo data detector train sharpen sweep compare predict export evaluate figures report reproduce check app web
+COMMANDS := demo data detector landmarks train sharpen sweep compare predict export evaluate figures report reproduce check app web
 ifneq ($(filter help,$(MAKECMDGOALS)),)
   ASKED   := $(filter-out help,$(MAKECMDGOALS))
   OPTIONS += --help
@@ -23,7 +23,7 @@ ifneq ($(filter help,$(MAKECMDGOALS)),)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data detector train sharpen sweep compare predict export evaluate figures report reproduce pipeline check \
+.PHONY: help setup demo data detector landmarks train sharpen sweep compare predict export evaluate figures report reproduce pipeline check \
 	app web bench test test-all lint format docs docs-serve docs-images requirements clean
 
 help: ## this list; make help predict lists the options of predict
@@ -52,6 +52,9 @@ data: $(STAMP) ## photos to aligned faces: make data data=cats
 
 detector: $(STAMP) ## how well data.align=detect finds faces: make detector photos=FOLDER
 	@$(RUN) vae.evaluate_detector $(OPTIONS)
+
+landmarks: $(STAMP) ## train the network of data.align=detect: make landmarks photos=[FOLDER] out=FOLDER
+	@$(RUN) vae.train_landmarks $(OPTIONS)
 
 train: $(STAMP) ## train a model: make train data=cats model.latent_dim=64 regularizer.beta=4
 	@$(RUN) vae.train_model $(OPTIONS)

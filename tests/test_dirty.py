@@ -16,7 +16,7 @@ from tests import dirty
 from tests.dirty import IGNORED, UNREADABLE, USED
 from vae.cli.errors import InputError
 from vae.data.align import FILLS, align
-from vae.data.detect import find_face, stored
+from vae.data.detect import find_faces, stored
 from vae.data.extraction import extract_face
 from vae.data.images import read_images
 from vae.data.landmarks import LandmarkError, read_landmarks
@@ -133,7 +133,7 @@ def test_searching_for_faces_survives_them_too(corpus, folder, monkeypatch):
     for item in corpus:
         if item.center != IGNORED and (item.center == UNREADABLE or item.name in ("one.png", "line.png", "plain.jpg")):
             try:
-                find_face(Path(item.name))
+                find_faces(Path(item.name))
             except InputError as error:
                 assert error.reason == (UNREADABLE if item.center == UNREADABLE else "no face found")
 

@@ -12,7 +12,9 @@ from PIL import Image
 
 from vae.cli.errors import EnvironmentProblem, InputError
 from vae.data import align, detect, sources
-from vae.data.detect import Box, NoFace
+from vae.data.detect import NoFace
+from vae.data.detection.cascade import Box
+from vae.data.detection.finder import FoundFace
 from vae.data.download import unpack
 from vae.data.images import iterate_images
 from vae.data.landmarks import landmark_file, write_landmarks
@@ -34,13 +36,13 @@ def photo(path, shade=100, size=(160, 150)):
 def finder(monkeypatch):
     """A detector that finds a face in red photos, the surer the redder, and none in others."""
 
-    def find(path):
+    def find(path, method):
         image, _ = align.read_photo(path, upright=True)
         if image[0, 0, 0] < 50:
             raise NoFace(f"{path}: no cat face found")
-        return np.array(POINTS, float), image[0, 0, 0] / 255
+        return [FoundFace(np.array(POINTS, float) + shift, image[0, 0, 0] / 255) for shift in (0, 20)]
 
-    monkeypatch.setattr(detect, "find_face", find)
+    monkeypatch.setattr(detect, "find_faces", find)
 
 
 def test_faces_in_photos_without_landmarks_are_found_and_counted(tmp_path, finder):

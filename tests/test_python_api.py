@@ -13,6 +13,7 @@ import vae
 from vae.cli.errors import InputError
 from vae.cli.locations import REPOSITORY
 from vae.data.align import align
+from vae.data.detection.finder import FoundFace
 from vae.data.formats import Format, from_tensor, resize, to_tensors
 from vae.models import serialization
 
@@ -81,8 +82,7 @@ def test_resizing_is_that_of_the_training_images():
 def test_the_face_in_a_photo_is_aligned(model, monkeypatch):
     photo = np.random.default_rng(1).integers(0, 256, (300, 400, 3), np.uint8)
     landmarks = np.array([(150.0, 100.0), (250.0, 100.0), (200.0, 200.0)])
-    monkeypatch.setattr("vae.data.detect.detect", lambda photo: "a face")
-    monkeypatch.setattr("vae.data.detect.place", lambda box: landmarks)
+    monkeypatch.setattr("vae.data.detect.detect", lambda photo, method: [FoundFace(landmarks, 0.9)])
     expected = model.encode(align(photo, landmarks, model.config.data.fill).face)
     assert torch.allclose(model.encode(photo), expected)
     assert not torch.allclose(model.encode(photo, find_faces=False), expected)

@@ -23,6 +23,7 @@ COMMANDS = {
     "demo": Command("train_model", ("experiment=demo",), "draw a data set, align it, train on it and sample"),
     "data": Command("make_dataset", (), "align the faces in a folder of photos: data=folder data.raw_dir=FOLDER"),
     "detector": Command("evaluate_detector", (), "measure how well faces are found: photos=FOLDER"),
+    "landmarks": Command("train_landmarks", (), "train the network that finds faces: photos=[FOLDER] out=FOLDER"),
     "train": Command("train_model", (), "train a model: data=cats model.latent_dim=64 regularizer.beta=4"),
     "sharpen": Command(
         "train_model",

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 from vae.cli.command import command
 from vae.cli.errors import InputError
 from vae.data.annotate import DOUBT, annotate
+from vae.data.detect import DETECTORS
 from vae.data.preparation import make_dataset
 
 
@@ -14,7 +15,7 @@ from vae.data.preparation import make_dataset
 def main(config: DictConfig) -> None:
     folder = make_dataset(config.data)
     if config.get("annotate"):
-        if config.data.align != "detect":
+        if config.data.align not in DETECTORS:
             raise InputError("annotate=true writes the points that data.align=detect estimates: add data.align=detect")
         out = Path(config.annotated_dir).expanduser()
         having, lacking = annotate(folder, Path(config.data.raw_dir).expanduser(), out)

@@ -23,7 +23,7 @@ def predict(config: DictConfig) -> list[Path]:
     Raises:
         InputError: an option is out of its range, or there is no such model, label or image.
     """
-    modes = {"sample": sample, "interpolate": interpolate, "reconstruct": reconstruct}
+    modes = {"sample": sample, "interpolate": interpolate, "reconstruct": reconstruct, "project": project}
     if config.mode not in modes:
         raise InputError(f"mode must be one of {', '.join(modes)}, not {config.mode!r}")
     from vae.models.serialization import load
@@ -135,6 +135,17 @@ def reconstruct(model: "VAE", config: DictConfig, out: Path) -> list[Path]:
         sheet = save_reconstructions(torch.cat(originals), torch.cat(reconstructions), out / "grid.png")
         written.append(sheet)
     return written
+
+
+def project(model: "VAE", config: DictConfig, out: Path) -> list[Path]:
+    """Tune the model for each photo of `images`, and write what it draws then; see `vae.visualization.projection`."""
+    require("cv2", "train", "reading photos")
+    from vae.visualization.projection import project_photos
+
+    if not config.images:
+        raise InputError("mode=project needs images=FOLDER, the photos to project")
+    y = model.draw_labels(1, config.seed, config.condition) if config.condition else None
+    return project_photos(model, Path(config.images).expanduser(), out, config.optimization_steps, config.seed, y)
 
 
 @command("predict")

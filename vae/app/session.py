@@ -12,7 +12,7 @@ from torch import Tensor
 from vae.cli.errors import InputError
 from vae.data.align import align, center_crop
 from vae.data.datamodule import to_images
-from vae.data.detect import detect, place
+from vae.data.detect import detect
 from vae.data.store import FaceStore
 from vae.models.directions import Directions, find_directions
 from vae.models.interpolation import interpolate_latents
@@ -128,8 +128,8 @@ class Session:
         The centre of the photo is used if no face is found, or if the model was trained on centre crops.
         """
         data = self.model.config.data
-        box = None if data.align == "center" else detect(photo)
-        landmarks = None if box is None else place(box)
+        found = [] if data.align == "center" else detect(photo, "cascade" if data.align == "cascade" else "detect")
+        landmarks = found[0].landmarks if found else None
         aligned = center_crop(photo) if landmarks is None else align(photo, landmarks, data.fill)
         face = cv2.resize(aligned.face, (self.size, self.size), interpolation=cv2.INTER_AREA)
         return Face(to_images(torch.from_numpy(face[None])), landmarks)

@@ -7,4 +7,6 @@ REPOSITORY = PACKAGE.parent
 INSTALLED = (PACKAGE / "configs").is_dir()  # only a wheel has them there, see pyproject.toml
 
 CONFIGS = PACKAGE / "configs" if INSTALLED else REPOSITORY / "configs"
-BOX = PACKAGE / "pretrained" / "cats64" if INSTALLED else REPOSITORY / "models" / "cats64"  # the model in the box
+MODELS = PACKAGE / "pretrained" if INSTALLED else REPOSITORY / "models"
+BOX = MODELS / "cats64"  # the model in the box
+LANDMARKS = MODELS / "landmarks"  # the landmark network in the box

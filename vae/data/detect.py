@@ -1,38 +1,26 @@
-"""Find the face of a cat in a photo, and from its box the eyes and the mouth.
+"""Find the faces of cats in photos without landmarks, by one of two detectors.
 
-OpenCV's two cascades for frontal cat faces (Viola & Jones 2001; `haarcascade_frontalcatface.xml` and its `_extended`
-sibling) search the photo turned by several angles. A cascade answers with many boxes around a face and few around
-anything else, so all boxes vote, none is thrown away: the face is where the most weight lies, and the mean of the boxes
-there, angle included, is its box. Eyes and mouth lie at fixed places of the box, `PLACES`.
+`data.align=detect` is the landmark network, `vae.data.detection.finder`; `data.align=cascade` are OpenCV's cascades,
+`vae.data.detection.cascade`.
 
-    make detector photos=FOLDER        # fits PLACES on photos with .cat files, and says how good they are
+    make detector photos=FOLDER        # how good they are on photos with .cat files
 """
 
-import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from vae.cli.errors import InputError
-from vae.cli.progress import ProgressBar
-from vae.data import align, store
-from vae.data.landmarks import LandmarkError, landmark_file, read_landmarks
+from vae.data import align
+from vae.data.detection import cascade
+from vae.data.detection.finder import MIN_CONFIDENCE, FoundFace, find_candidates
+from vae.data.detection.network import MIRRORED
+from vae.data.detection.weights import box_network
+from vae.data.landmarks import landmark_file
 
-VERSION = 1  # of what `find_face` returns: raise it, and data sets that used it are made again
-
-CASCADES = ("haarcascade_frontalcatface.xml", "haarcascade_frontalcatface_extended.xml")
-ANGLES = (-30, -15, 0, 15, 30)  # degrees by which the photo is turned, counter-clockwise
-SEARCHED = 288  # longest side of the photo that is searched, in pixels
-STEP = 1.1  # between the sizes that are searched
-SMALLEST = 24  # side of the smallest box, in pixels of the searched photo; the cascades know no smaller ones
-VOTES = 4  # boxes that make a face
-PRIOR_VOTES = 5  # boxes that halve the confidence
-
-# Left eye, right eye and mouth in the upright box: from its centre, in sides of the box, x to the right and y down.
-PLACES = np.array([(-0.214, -0.103), (0.233, -0.101), (0.008, 0.248)])
+VERSION = 2  # of the landmarks found: raise it, and data sets that used them are made again
 
 EXIF_ORIENTATION = 0x0112
 
@@ -43,76 +31,58 @@ class NoFace(InputError):
     reason = "no face found"
 
 
-class Box(NamedTuple):
-    """A face in a photo."""
+def detect(photo: np.ndarray, method: str = "detect") -> list[FoundFace]:
+    """Find the faces in an upright photo (H, W, 3) uint8, RGB, the most confident first.
 
-    x: float  # of its centre, in pixels; (0, 0) is the centre of the top left pixel
-    y: float
-    side: float  # in pixels
-    angle: float  # degrees by which the photo has to be turned, counter-clockwise, for the face to stand upright
-    votes: int  # boxes of the cascades that agree
-    share: float  # of the weight of all boxes in the photo, in (0, 1]
-
-    @property
-    def confidence(self) -> float:
-        """The confidence that this is a face, in [0, 1]: high where many boxes agree, and few lie elsewhere."""
-        return self.share * self.votes / (self.votes + PRIOR_VOTES)
+    Args:
+        photo: of any size.
+        method: "detect", nine landmarks of any number of faces; or "cascade", three of one face.
+    """
+    return [face for face in DETECTORS[method](photo) if face.confidence >= NEEDED[method]]
 
 
-def detect(photo: np.ndarray) -> Box | None:
-    """Find the best face in an upright photo (H, W, 3) uint8, RGB; return None where there is none."""
-    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
-    shrink = max(1.0, max(grey.shape) / SEARCHED)
-    if shrink > 1:
-        size = tuple(max(1, round(side / shrink)) for side in grey.shape[::-1])
-        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-    boxes = np.concatenate([_search(grey, angle) for angle in ANGLES])
-    if len(boxes) == 0:
-        return None
-    x, y, side, angle = boxes.T
-    weight = 1 - np.abs(angle) / 90  # cats hold their heads upright
-    near = np.hypot(x[:, None] - x, y[:, None] - y) < 0.25 * np.minimum(side[:, None], side)
-    near &= np.abs(np.log(side[:, None] / side)) < 0.35
-    best = near[np.argmax(near @ weight * side)]  # times its side: what is wrong is mostly small
-    if best.sum() < VOTES:
-        return None
-    x, y, log_side, angle = np.average(np.column_stack([x, y, np.log(side), angle])[best], 0, weight[best]).tolist()
-    side, share = np.exp(log_side) * shrink, float(weight[best].sum() / weight.sum())
-    return Box((x + 0.5) * shrink - 0.5, (y + 0.5) * shrink - 0.5, side, angle, int(best.sum()), share)
+def _by_network(photo: np.ndarray) -> list[FoundFace]:
+    return find_candidates(photo, box_network())
 
 
-def place(box: Box, places: np.ndarray = PLACES) -> np.ndarray:
-    """Map points of the upright box, (n, 2) in its units, to points of the photo, (n, 2) in pixels."""
-    turn = np.deg2rad(box.angle)
-    cos, sin = np.cos(turn), np.sin(turn)
-    return (box.x, box.y) + box.side * places @ np.array([(cos, sin), (-sin, cos)])
+def _by_cascade(photo: np.ndarray) -> list[FoundFace]:
+    box = cascade.detect(photo)
+    return [FoundFace(cascade.place(box), box.confidence)] if box else []
 
 
-def find_face(path: Path | str) -> tuple[np.ndarray, float]:
-    """Estimate eyes and mouth in a photo, which is turned as its EXIF orientation says before it is searched.
+DETECTORS: dict[str, Callable[[np.ndarray], list[FoundFace]]] = {"detect": _by_network, "cascade": _by_cascade}
+NEEDED = {"detect": MIN_CONFIDENCE, "cascade": 0.0}
+
+
+def find_faces(path: Path | str, method: str = "detect") -> list[FoundFace]:
+    """Find the faces in a file, which is turned as its EXIF orientation says before it is searched.
 
     Returns:
-        (3, 2) float64: left eye, right eye, mouth, in pixels of the stored image like those of a `.cat` file; and the
-        confidence, in [0, 1].
+        at least one face, the most confident first; its landmarks in pixels of the stored image, as in a `.cat` file.
 
     Raises:
-        NoFace: there is none.
+        NoFace: there is none; the message says how close the best candidate came.
         PhotoError: the file is no image.
     """
     photo, _ = align.read_photo(path, upright=True)
-    box = detect(photo)
-    if box is None:
-        raise NoFace(f"{path}: no cat face found; add {landmark_file(path).name} with its landmarks, or leave it out")
+    candidates = DETECTORS[method](photo)
+    found = [face for face in candidates if face.confidence >= NEEDED[method]]
+    if not found:
+        best = f", the best candidate has {candidates[0].confidence:.2f} of {NEEDED[method]:.2f}" if candidates else ""
+        raise NoFace(
+            f"{path}: found no cat's face{best}; add {landmark_file(path).name} with its landmarks, or leave it out"
+        )
     with Image.open(path) as picture:
         orientation = picture.getexif().get(EXIF_ORIENTATION, 1)
-    return stored(place(box), orientation, photo.shape[1], photo.shape[0]), box.confidence
+    height, width = photo.shape[:2]
+    return [face._replace(landmarks=stored(face.landmarks, orientation, width, height)) for face in found]
 
 
 def stored(points: np.ndarray, orientation: int, width: int, height: int) -> np.ndarray:
-    """Map eyes and mouth of an upright photo, (3, 2) in pixels, to the stored image.
+    """Map the landmarks of an upright photo to the stored image.
 
     Args:
-        points: left eye, right eye, mouth.
+        points: (3, 2) or (9, 2) in pixels, see `vae.data.landmarks`.
         orientation: EXIF's, 1 to 8 (CIPA DC-008, section 4.6.4 A).
         width: of the upright photo, in pixels.
         height: the same.
@@ -130,78 +100,4 @@ def stored(points: np.ndarray, orientation: int, width: int, height: int) -> np.
     }
     points = np.column_stack(ways.get(orientation, (x, y)))
     mirrored = orientation in (2, 4, 5, 7)  # then the left eye is the right one
-    return points[[1, 0, 2]] if mirrored else points
-
-
-def _search(grey: np.ndarray, angle: float) -> np.ndarray:
-    """Return all boxes of the cascades in the photo turned by `angle`, (n, 4): x and y of the centre, side, angle."""
-    height, width = grey.shape
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1)
-    cos, sin = abs(matrix[0, 0]), abs(matrix[0, 1])
-    turned = int(np.ceil(width * cos + height * sin)), int(np.ceil(width * sin + height * cos))
-    matrix[:, 2] += (turned[0] - width) / 2, (turned[1] - height) / 2
-    if angle:
-        grey = cv2.warpAffine(grey, matrix, turned, borderMode=cv2.BORDER_REPLICATE)
-    found = [cascade.detectMultiScale(grey, STEP, 0, minSize=(SMALLEST, SMALLEST)) for cascade in _cascades()]
-    boxes = np.concatenate([np.reshape(boxes, (-1, 4)) for boxes in found]).astype(float)
-    centres = boxes[:, :2] + (boxes[:, 2:] - 1) / 2
-    back = cv2.invertAffineTransform(matrix)
-    centres = centres @ back[:, :2].T + back[:, 2]
-    return np.column_stack([centres, boxes[:, 2], np.full(len(boxes), angle)])
-
-
-_local = threading.local()
-
-
-def _cascades() -> list[cv2.CascadeClassifier]:
-    """Return the cascades of this thread, because two threads must not share one."""
-    if not hasattr(_local, "cascades"):
-        _local.cascades = [cv2.CascadeClassifier(cv2.data.haarcascades + name) for name in CASCADES]
-    return _local.cascades
-
-
-class Fit(NamedTuple):
-    """The accuracy of the detector on photos with known landmarks."""
-
-    photos: int
-    found: int  # photos in which a face was found
-    places: np.ndarray  # (3, 2), the medians over the photos: what `PLACES` should be
-    errors: np.ndarray  # (found,) of the eyes with `PLACES`, as a share of the distance between the eyes
-    confidence: np.ndarray  # (found,) in [0, 1]
-
-
-def fit(photos: list[Path]) -> Fit:
-    """Compare the detector with the landmarks of photos.
-
-    The places are medians, so the few photos in which something else was taken for the face hardly move them.
-
-    Args:
-        photos: those without a `.cat` file are passed over.
-
-    Raises:
-        InputError: none of them has landmarks, or no face was found in any.
-    """
-    known = []
-    for photo in photos:
-        try:
-            known.append((photo, read_landmarks(landmark_file(photo))[:3]))
-        except LandmarkError:
-            continue
-    if not known:
-        raise InputError("none of the photos has a .cat file beside it: the fit needs known landmarks")
-    with store.one_thread_each():
-        boxes = store.in_order(lambda item: detect(align.read_photo(item[0])[0]), known)
-        boxes = list(ProgressBar(boxes, total=len(known), desc="detect", unit=" photos"))
-    places, errors, confidence = [], [], []
-    for (_, points), box in zip(known, boxes, strict=True):
-        if box is None:
-            continue
-        turn = np.deg2rad(box.angle)
-        matrix = np.array([(np.cos(turn), -np.sin(turn)), (np.sin(turn), np.cos(turn))])
-        places.append((points - (box.x, box.y)) / box.side @ matrix)
-        off = np.hypot(*(place(box)[:2] - points[:2]).T)
-        errors.append(off.mean() / np.hypot(*(points[1] - points[0])))
-        confidence.append(box.confidence)
-    if not places:
-        raise InputError("no cat face was found in any of the photos")
-    return Fit(len(known), len(places), np.median(places, axis=0), np.array(errors), np.array(confidence))
+    return points[MIRRORED[: len(points)]] if mirrored else points

@@ -47,12 +47,12 @@ def extract_face(
     min_eye_distance: float = 0.0,
     min_confidence: float = 0.0,
 ) -> Face:
-    """Read a photo and cut its face out.
+    """Read a photo and cut its face out, the most confident one of several.
 
     Args:
         photo: the file.
-        method: "landmarks": by the `.cat` file beside it; "detect": by the `.cat` file where there is one, such as a
-            corrected one, else by detection; "center": the largest centred square.
+        method: "landmarks": by the `.cat` file beside it; "detect" or "cascade": by the `.cat` file where there is one,
+            such as a corrected one, else by detection, see `vae.data.detect`; "center": the largest centred square.
         fill: see `vae.data.align.align`.
         min_eye_distance: in pixels of the photo.
         min_confidence: of a detected face, in [0, 1].
@@ -67,9 +67,9 @@ def extract_face(
         return Face(align.center_crop(image))
     marked, confidence = landmark_file(photo), None
     if method == "landmarks" or os.path.isfile(marked):  # Path.is_file raises where the name is too long
-        landmarks, confidence = read_landmarks(marked), (1.0 if method == "detect" else None)
+        landmarks, confidence = read_landmarks(marked), (None if method == "landmarks" else 1.0)
     else:
-        landmarks, confidence = detect.find_face(photo)
+        landmarks, confidence = detect.find_faces(photo, method)[0]
         if confidence < min_confidence:
             raise DoubtfulFace(
                 f"{photo}: a face was found with confidence {confidence:.2f}, data.min_confidence={min_confidence}; "

@@ -53,7 +53,7 @@ def iterate_images(
     size, counts, problem = data["image_size"], Counter(), None
     for photo in photos:
         try:
-            face = _face(photo, data)
+            face = read_face(photo, data)
         except InputError as error:
             problem = error
             report(f"skipped: {error}")
@@ -69,13 +69,13 @@ def iterate_images(
         report(f"{marked}{counts['found']} faces found, {counts['cropped']} cropped")
 
 
-def _face(photo: Path, data: Mapping[str, Any]) -> Face:
+def read_face(photo: Path, data: Mapping[str, Any]) -> Face:
     """Extract the face of a photo, or its centre where there is none."""
     fill = data.get("fill", "replicate")
     if data.get("align") == "center":
         marked = landmark_file(photo)
         return extract_face(photo, "detect" if os.path.isfile(marked) else "center", fill)
     try:
-        return extract_face(photo, "detect", fill)
+        return extract_face(photo, "cascade" if data.get("align") == "cascade" else "detect", fill)
     except NoFace:
         return extract_face(photo, "center", fill)

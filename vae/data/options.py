@@ -22,7 +22,7 @@ def check_options(data: DictConfig) -> None:
         InputError: an option is out of its range; the message names it.
     """
     choices = {
-        "align": ["landmarks", "center", "detect"],
+        "align": ["landmarks", "center", *detect.DETECTORS],
         "fill": list(align.FILLS),
         "on_bad": ["skip", "stop"],
         "engine": ["threads", "dask"],
@@ -70,7 +70,7 @@ def check_options(data: DictConfig) -> None:
 def face_settings(data: DictConfig) -> dict[str, Any]:
     """Return the options that decide which faces a data set holds, as plain values."""
     settings = {key: data[key] for key in ("align", "fill", "min_eye_distance", "on_bad")}
-    if data.align == "detect":
+    if data.align in detect.DETECTORS:
         settings |= {"detector": detect.VERSION, "min_confidence": data.get("min_confidence", 0)}
     if data.get("attributes"):
         settings["attributes"] = OmegaConf.to_container(data.attributes, resolve=True)

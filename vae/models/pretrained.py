@@ -206,14 +206,14 @@ class PretrainedVAE:
             return x
         require("cv2", "train", "finding the face in a photo")
         from vae.data.align import align
-        from vae.data.detect import detect, place
+        from vae.data.detect import detect
 
         photo = from_tensor(x[None], Format("numpy", None))[0]
-        box = detect(photo)
-        if box is None:
+        found = detect(photo, "cascade" if data.align == "cascade" else "detect")
+        if not found:
             warn("no face found in a photo: the square in its middle is taken", stacklevel=5)
             return x
-        face = align(photo, place(box), data.fill).face
+        face = align(photo, found[0].landmarks, data.fill).face
         return to_tensors(face)[0][0]
 
     def _with(self, sampler: str | Mapping) -> VAE:

@@ -1,0 +1,140 @@
+"""Find the faces in a photo with the landmark network: propose, look closely, look again.
+
+The proposals for the photo at several sizes are merged; each gives a crop, turned and scaled by the proposed eyes and
+mouth. The landmarks in it give a better crop, in which they are computed again, also in its mirror image.
+"""
+
+import math
+from contextlib import suppress
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vae.data.detection.crops import Pyramid, crop_matrix, inverse, transform
+from vae.data.detection.network import CROP, MIRRORED, OFFSET, STRIDE, LandmarkNetwork
+from vae.data.landmarks import LandmarkError
+
+SIDES = (80, 160, 320)  # pixels; longest side of the photo, each for faces of other sizes
+FINE_SIDE = 640  # pixels; the same, where the others showed no face
+MIN_PROPOSAL = 0.1  # probability
+MAX_PROPOSALS = 8  # that are looked at closely
+MIN_CONFIDENCE = 0.5  # of a face
+MAX_CONFIDENCE = 0.999  # of a face that was found; 1 is for annotated ones
+DISAGREEMENT = 6.0  # pixels of the crop between the landmarks and those of its mirror image; e times less confidence
+MOVE = 0.5  # eye distances that the landmarks move from crop to crop; e times less confidence
+APART = 0.7  # eye distances between the middles of two faces
+
+
+class FoundFace(NamedTuple):
+    """A face in a photo."""
+
+    landmarks: np.ndarray  # (n, 2) in pixels: left eye, right eye, mouth; the landmark network adds six of the ears
+    confidence: float  # in [0, 1]
+
+
+@torch.inference_mode()
+def find_candidates(photo: np.ndarray, network: LandmarkNetwork) -> list[FoundFace]:
+    """Return what might be a face, the most confident first; faces have at least `MIN_CONFIDENCE`.
+
+    The confidence is the geometric mean of the probabilities that both parts of the network give, and falls with the
+    distance between the landmarks of the last crop and those of its mirror image, and of the crop before: what is no
+    face has no landmarks to agree on.
+
+    Args:
+        photo: (H, W, 3) uint8, upright.
+        network: fused.
+    """
+    pyramid = Pyramid(photo)
+    found: list[FoundFace] = []
+    for sides in (SIDES, (FINE_SIDE,)):
+        proposals = _separate([proposal for side in sides for proposal in _propose(pyramid, side, network)])
+        faces = _look(pyramid, proposals[:MAX_PROPOSALS], network)
+        found = _separate(found + _look_again(pyramid, _separate(faces), network))
+        if any(face.confidence >= MIN_CONFIDENCE for face in found):
+            break
+    return found
+
+
+def _propose(pyramid: Pyramid, side: int, network: LandmarkNetwork) -> list[FoundFace]:
+    """Return the proposals of the photo at one size, the most confident first, in pixels of the photo."""
+    height, width = pyramid.levels[0].shape[:2]
+    scale = side / max(height, width)
+    if scale > 2 and side > SIDES[0]:  # enlarging shows nothing new
+        return []
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    zoom = np.array([size[0] / width, size[1] / height])
+    matrix = np.column_stack([np.diag(zoom), (zoom - 1) / 2])
+    cells = network.proposals(_batch([pyramid.crop(matrix, size)]))[0]
+    probability = cells[0].sigmoid()
+    keep = torch.nonzero(probability > MIN_PROPOSAL)
+    scores = probability[keep[:, 0], keep[:, 1]].numpy()
+    offsets = cells[1:, keep[:, 0], keep[:, 1]].T.reshape(-1, 3, 2).numpy() * OFFSET
+    points = offsets + ((keep.flip(1).numpy() + 0.5) * STRIDE - 0.5)[:, None]
+    points = (points + 0.5) / zoom - 0.5
+    return _separate([FoundFace(*pair) for pair in zip(points, scores.tolist(), strict=True)])
+
+
+def _look(pyramid: Pyramid, faces: list[FoundFace], network: LandmarkNetwork) -> list[FoundFace]:
+    """Return the faces with nine landmarks, computed in crops that their first three landmarks give."""
+    faces, matrices, crops = _crops(pyramid, faces)
+    if not faces:
+        return []
+    points = network.landmarks(crops)[0].double().numpy()
+    return [
+        face._replace(landmarks=transform(p, inverse(m))) for face, p, m in zip(faces, points, matrices, strict=True)
+    ]
+
+
+def _look_again(pyramid: Pyramid, faces: list[FoundFace], network: LandmarkNetwork) -> list[FoundFace]:
+    """Return the faces with the mean landmarks of a crop and its mirror image, and with their confidence."""
+    faces, matrices, crops = _crops(pyramid, faces)
+    if not faces:
+        return []
+    points, logits, _ = network.landmarks(torch.cat([crops, crops.flip(3)]))
+    points, mirrored = points.chunk(2)
+    mirrored = mirrored[:, MIRRORED] * torch.tensor([-1, 1]) + torch.tensor([CROP - 1, 0])
+    probability = logits.view(2, -1).mean(0).sigmoid().tolist()
+    disagreement = (points - mirrored).norm(dim=-1)[:, :3].mean(1).tolist()
+    found = []
+    for i, (face, matrix) in enumerate(zip(faces, matrices, strict=True)):
+        landmarks = transform((points[i] + mirrored[i]).double().numpy() / 2, inverse(matrix))
+        eyes = float(np.hypot(*(face.landmarks[1] - face.landmarks[0])))
+        moved = float(np.hypot(*(landmarks - face.landmarks)[:3].T).mean()) / max(eyes, 1e-6)
+        agreement = math.exp(-disagreement[i] / DISAGREEMENT - moved / MOVE)
+        found.append(FoundFace(landmarks, min(MAX_CONFIDENCE, math.sqrt(face.confidence * probability[i]) * agreement)))
+    return found
+
+
+def _crops(pyramid: Pyramid, faces: list[FoundFace]) -> tuple[list[FoundFace], list[np.ndarray], Tensor]:
+    """Return the faces whose landmarks give a crop, the matrices of the crops, and the crops `(B, 3, 96, 96)`."""
+    kept, matrices = [], []
+    for face in faces:
+        with suppress(LandmarkError):  # the points coincide
+            matrices.append(crop_matrix(face.landmarks[:3]))
+            kept.append(face)
+    crops = [pyramid.crop(matrix, (CROP, CROP)) for matrix in matrices]
+    return kept, matrices, _batch(crops) if crops else torch.empty(0)
+
+
+def _separate(faces: list[FoundFace]) -> list[FoundFace]:
+    """Return the faces, the most confident first, without those that lie on a more confident one."""
+    kept: list[FoundFace] = []
+    for face in sorted(faces, key=lambda face: -face.confidence):
+        middle, distance = _middle(face)
+        others = (_middle(other) for other in kept)
+        if all(np.hypot(*(middle - other)) > APART * max(distance, other_distance) for other, other_distance in others):
+            kept.append(face)
+    return kept
+
+
+def _middle(face: FoundFace) -> tuple[np.ndarray, float]:
+    eyes = face.landmarks[1] - face.landmarks[0]
+    return face.landmarks[:3].mean(0), float(np.hypot(*eyes))
+
+
+def _batch(images: list[np.ndarray]) -> Tensor:
+    """Return images of one size as `(B, 3, H, W)` in [-1, 1]."""
+    x = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # channels last in memory
+    return x.float().div_(127.5).sub_(1)
