@@ -12,8 +12,7 @@ import vae
 from vae.cli.errors import InputError
 from vae.data import detect
 from vae.data.detect import NoFace
-from vae.data.detection.finder import FoundFace
-from vae.data.detection.network import MIRRORED
+from vae.data.detection.face import MIRRORED, FoundFace
 from vae.data.landmarks import landmark_file, read_landmarks, write_landmarks
 from vae.data.preparation import make_dataset
 from vae.data.store import FaceStore

@@ -14,7 +14,7 @@ from vae.cli.errors import EnvironmentProblem, InputError
 from vae.data import align, detect, sources
 from vae.data.detect import NoFace
 from vae.data.detection.cascade import Box
-from vae.data.detection.finder import FoundFace
+from vae.data.detection.face import FoundFace
 from vae.data.download import unpack
 from vae.data.images import iterate_images
 from vae.data.landmarks import landmark_file, write_landmarks

@@ -20,8 +20,8 @@ SMALL = [
 def test_the_options_are_those_of_the_configuration(composed):
     config = composed("pipeline")
     OmegaConf.resolve(config)
-    told = "params.yaml is not what configs/pipeline.yaml composes to: run `dvc exp run`, or mend it"
-    assert OmegaConf.load(ROOT / "params.yaml") == config, told
+    reason = "params.yaml is not what configs/pipeline.yaml composes to: run `dvc exp run`, or edit it"
+    assert OmegaConf.load(ROOT / "params.yaml") == config, reason
 
 
 @pytest.fixture(scope="module")

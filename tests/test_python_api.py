@@ -13,7 +13,7 @@ import vae
 from vae.cli.errors import InputError
 from vae.cli.locations import REPOSITORY
 from vae.data.align import align
-from vae.data.detection.finder import FoundFace
+from vae.data.detection.face import FoundFace
 from vae.data.formats import Format, from_tensor, resize, to_tensors
 from vae.models import serialization
 

@@ -39,7 +39,7 @@ def train(config: DictConfig) -> dict[str, float]:
             metrics = result["metrics"]
         else:
             metrics = fit_and_record(config, folder)
-        wanted = sweeps.over_variants() if config.evaluate is None else config.evaluate
+        wanted = sweeps.over_variants() if config.evaluate_at_end is None else config.evaluate_at_end
         if wanted and not (folder / METRICS).exists():
             measure(config, folder)
         return metrics

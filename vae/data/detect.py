@@ -15,9 +15,7 @@ from PIL import Image
 from vae.cli.errors import InputError
 from vae.data import align
 from vae.data.detection import cascade
-from vae.data.detection.finder import MIN_CONFIDENCE, FoundFace, find_candidates
-from vae.data.detection.network import MIRRORED
-from vae.data.detection.weights import box_network
+from vae.data.detection.face import MIN_CONFIDENCE, MIRRORED, FoundFace
 from vae.data.landmarks import landmark_file
 
 VERSION = 2  # of the landmarks found: raise it, and data sets that used them are made again
@@ -42,6 +40,9 @@ def detect(photo: np.ndarray, method: str = "detect") -> list[FoundFace]:
 
 
 def _by_network(photo: np.ndarray) -> list[FoundFace]:
+    from vae.data.detection.finder import find_candidates  # PyTorch takes a second to import
+    from vae.data.detection.weights import box_network
+
     return find_candidates(photo, box_network())
 
 

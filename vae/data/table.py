@@ -5,6 +5,7 @@ import io
 from array import array
 from collections.abc import Iterator, Sequence
 from operator import index
+from typing import overload
 
 
 class Rows(Sequence[dict[str, str]]):
@@ -45,7 +46,15 @@ class Rows(Sequence[dict[str, str]]):
     def __len__(self) -> int:
         return len(self.ends)
 
-    def __getitem__(self, row: int) -> dict[str, str]:
+    @overload
+    def __getitem__(self, row: int) -> dict[str, str]: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> list[dict[str, str]]: ...
+
+    def __getitem__(self, row):
+        if isinstance(row, slice):
+            return [self[each] for each in range(len(self))[row]]
         row = range(len(self))[index(row)]
         start = self.ends[row - 1] if row else self.start
         line = self.content[start : self.ends[row]]

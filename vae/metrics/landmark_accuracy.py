@@ -10,7 +10,7 @@ import numpy as np
 from vae.cli.errors import InputError
 from vae.cli.progress import ProgressBar
 from vae.data import align, store
-from vae.data.detection.finder import FoundFace
+from vae.data.detection.face import FoundFace
 from vae.data.landmarks import LandmarkError, landmark_file, read_landmarks
 
 FOUND = 0.5  # eye distances; eyes and mouth of a face that was found are less off than this, on average

@@ -1,5 +1,6 @@
 """Several processes of one training: batch normalization over all of them, and errors that only they can have."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,12 +9,14 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.plugins.layer_sync import LayerSync
 from torch import Tensor, nn
 
-from vae.cli.errors import EnvironmentProblem
+from vae.cli.errors import EnvironmentProblem, InputError
 from vae.runs.environment import git_commit, versions
 
+TASK = "SLURM_NODEID"  # which SLURM gives to every task of a job
 SAME = ("vae-cats", "torch", "pytorch-lightning")  # packages whose versions all processes must share
 # What gloo and NCCL say when another process is gone.
 LOST = (
@@ -25,6 +28,22 @@ LOST = (
     "timed out",
     "remote process",
 )
+
+
+class Slurm(SLURMEnvironment):
+    """The tasks of a SLURM job.
+
+    Args:
+        auto_requeue: let Lightning queue the job again when its time is up.
+
+    Raises:
+        InputError: this process is no task of a SLURM job.
+    """
+
+    def __init__(self, auto_requeue: bool = True) -> None:
+        if TASK not in os.environ:
+            raise InputError("trainer=slurm trains the tasks of a SLURM job: start it with srun, or take trainer=ddp")
+        super().__init__(auto_requeue)
 
 
 def require_same_versions(trainer: pl.Trainer) -> None:

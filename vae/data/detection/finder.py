@@ -6,32 +6,24 @@ mouth. The landmarks in it give a better crop, in which they are computed again,
 
 import math
 from contextlib import suppress
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vae.data.detection.crops import Pyramid, crop_matrix, inverse, transform
-from vae.data.detection.network import CROP, MIRRORED, OFFSET, STRIDE, LandmarkNetwork
+from vae.data.detection.face import MIN_CONFIDENCE, MIRRORED, FoundFace
+from vae.data.detection.network import CROP, OFFSET, STRIDE, LandmarkNetwork
 from vae.data.landmarks import LandmarkError
 
 SIDES = (80, 160, 320)  # pixels; longest side of the photo, each for faces of other sizes
 FINE_SIDE = 640  # pixels; the same, where the others showed no face
 MIN_PROPOSAL = 0.1  # probability
 MAX_PROPOSALS = 8  # that are looked at closely
-MIN_CONFIDENCE = 0.5  # of a face
 MAX_CONFIDENCE = 0.999  # of a face that was found; 1 is for annotated ones
 DISAGREEMENT = 6.0  # pixels of the crop between the landmarks and those of its mirror image; e times less confidence
 MOVE = 0.5  # eye distances that the landmarks move from crop to crop; e times less confidence
 APART = 0.7  # eye distances between the middles of two faces
-
-
-class FoundFace(NamedTuple):
-    """A face in a photo."""
-
-    landmarks: np.ndarray  # (n, 2) in pixels: left eye, right eye, mouth; the landmark network adds six of the ears
-    confidence: float  # in [0, 1]
 
 
 @torch.inference_mode()

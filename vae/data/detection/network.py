@@ -16,7 +16,6 @@ OFFSET = 16.0  # pixels; unit of the offsets that `Proposals` computes
 CROP = 96  # pixels; side of the crops of `Landmarks`
 HEATMAP = 24  # cells; side of the heatmaps
 POINTS = 9  # left eye, right eye, mouth, left ear 1–3, right ear 1–3
-MIRRORED = [1, 0, 2, 8, 7, 6, 5, 4, 3]  # the landmarks of a face by those of its mirror image
 
 
 class Block(nn.Module):

@@ -17,7 +17,8 @@ from torch.utils.data import Dataset
 from vae.cli.progress import ProgressBar
 from vae.data.align import read_photo, similarity
 from vae.data.detection.crops import PLACES, Pyramid, transform
-from vae.data.detection.network import CROP, MIRRORED, POINTS
+from vae.data.detection.face import MIRRORED
+from vae.data.detection.network import CROP, POINTS
 from vae.data.landmarks import LandmarkError, landmark_file, read_landmarks
 from vae.data.store import in_order, one_thread_each
 from vae.data.synthetic.drawn import draw_cat
