@@ -1,7 +1,7 @@
 """Draw traversals of single latents, side by side for several runs: `python -m docs.traversals "beta = 1=RUN" …`.
 
-Each argument is a title and a run folder. A row moves one of the latents with the highest KL divergence from −2.5 to 2.5,
-the others stay at the posterior mean of a test image. Writes `docs/source/images/traversals.jpg`.
+Each argument is a title and a run folder. A row moves one of the latents with the highest KL divergence from −2.5 to
+2.5, the others stay at the posterior mean of a test image. Writes `docs/source/images/traversals.jpg`.
 """
 
 import sys

@@ -39,7 +39,7 @@ def main(sweep: str) -> None:
         print(name)
     lines = [f"| {HEAD} |", "|---|--:|--:|--:|---|--:|--:|--:|--:|"]
     lines += ["| " + " | ".join(row) + " |" for _, row in sorted(rows)]
-    text = PAGE.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else "# Variants compared\n\n"
     before, _, rest = text.partition(BEGIN)
     PAGE.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + rest.partition(END)[2], encoding="utf-8")
     for start in range(0, len(strips), ROWS):
