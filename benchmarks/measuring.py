@@ -138,8 +138,10 @@ def told(row: Row) -> str:
     """Format a row as one line."""
     text = f"{row.name}: {number(row.ours)} {row.unit}"
     if row.alternative is not None:
+        text += f", {row.against} {number(row.alternative)}"
+    if row.spread is not None:
         low, high = row.spread
-        text += f", {row.against} {number(row.alternative)}: {row.ratio:.2f}× ({low:.2f}–{high:.2f})"
+        text += f": {row.ratio:.2f}× ({low:.2f}–{high:.2f})"
     return text + (f"; goal {row.goal}: {'met' if row.met else 'MISSED'}" if row.goal else "")
 
 
