@@ -217,6 +217,7 @@ def test_a_machine_without_photos_trains_from_the_object_store(uploaded, memmap,
     options, client, bucket = uploaded
     store = FaceStore(make_dataset(composed("train", *options).data))
     assert list((store.folder / SHARDS).glob("*.tar")) == []  # they are fetched when they are needed
+    assert (store.folder / "photos.csv").is_file()  # meta.yaml has its checksum
     np.testing.assert_array_equal(store.resized(16)[:3], memmap.resized(16)[:3])
     assert len(list((store.folder / SHARDS).glob("*.tar"))) == 1
     expected, found = datamodule(memmap).train_dataloader(), datamodule(store).train_dataloader()

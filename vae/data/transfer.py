@@ -8,11 +8,12 @@ from vae.cli.errors import EnvironmentProblem, InputError
 from vae.cli.progress import ProgressBar
 from vae.data.remote import Bucket
 from vae.data.shards import PLACES, REMOTE, SHARD_LIST, SHARDS, Shards, crc_of_file
-from vae.data.store import DOUBT_SHEET, FORMAT, INDEX, META, SHEET, SKIPPED, FaceStore, store_lock
+from vae.data.store import DOUBT_SHEET, FORMAT, INDEX, META, PHOTOS, SHEET, SKIPPED, FaceStore, store_lock
 from vae.runs.files import atomic_write, checksum
 from vae.runs.safe_parsing import parse_yaml
 
 PLACES_FILE = f"{SHARDS}/{PLACES}"
+FILES = (INDEX, SKIPPED, PHOTOS, SHEET, DOUBT_SHEET)
 AGAIN = "run `make data` again where the photos are"
 
 
@@ -37,8 +38,8 @@ def upload(folder: Path, url: str, cache_gb: float | None) -> None:
         missing = [name for name, size in sizes.items() if there.get(name) != size]
         for name in ProgressBar(missing, desc=url, unit=" tar files"):
             bucket.put(folder / name, name)
-        others = [name for name in (INDEX, SKIPPED, SHEET, DOUBT_SHEET) if (folder / name).is_file()]
-        for name in (PLACES_FILE, SHARD_LIST, *others, META):
+        files = [name for name in (SHARD_LIST, *FILES) if (folder / name).is_file()]
+        for name in (PLACES_FILE, *files, META):
             bucket.put(folder / name, name)
         print(f"{url}: {len(missing)} of {len(sizes)} tar files uploaded, the others were there")
     _write_remote(folder, url, cache_gb)
@@ -78,8 +79,8 @@ def download(url: str, folder: Path, cache_gb: float | None) -> bool:
                 current = meta["format"] == FORMAT and "shards" in meta["settings"]
             if not current:
                 raise InputError(f"{url} was made by another version: {AGAIN}")
-            files = {name: bucket.get(name) for name in (INDEX, SKIPPED, SHEET, DOUBT_SHEET, SHARD_LIST)}
-            for name in (INDEX, SKIPPED, SHEET, SHARD_LIST):
+            files = {name: bucket.get(name) for name in (SHARD_LIST, *FILES)}
+            for name in files.keys() & meta["checksums"].keys():
                 if files[name] is None or checksum(files[name]) != meta["checksums"][name]:
                     raise InputError(f"{url}/{name} is not as it was written: {AGAIN}")
             places = folder / f"{PLACES_FILE}.new"
