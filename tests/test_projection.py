@@ -1,16 +1,20 @@
 """`vae.models.projection` and mode=project: a model that was tuned for one photo."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from vae.cli.errors import InputError
 from vae.data import align
 from vae.data.landmarks import landmark_file, write_landmarks
 from vae.data.synthetic.drawn import draw_cat
 from vae.models import serialization
-from vae.models.projection import load_projected, project
+from vae.models.projected import Projected, load_projected, mix
+from vae.models.projection import project
 from vae.predict_model import predict
 from vae.runs.lookup import find_run
 from vae.visualization.projection import put_back
@@ -34,34 +38,90 @@ def psnr(a, b) -> float:
     return float(-10 * torch.log10(((a - b) / 2).square().mean()))
 
 
+@pytest.fixture(scope="module")
+def found(model, cat):
+    return project(model, cat, steps=60)
+
+
 def test_a_projection_draws_its_image_and_leaves_the_others(model, cat):
     others = model.sample_latents(8, seed=3)
     before, weights = model.decode(others), {k: v.clone() for k, v in model.state_dict().items()}
-    found = project(model, cat, steps=60)
-    plain, latent, tuned = (psnr(image, cat) for image in (model.reconstruct(cat), found.inverted, found.image))
+    steps = []
+    found = project(model, cat, steps=60, on_step=lambda number, image: steps.append((number, psnr(image, cat))))
+    images = model.reconstruct(cat), model.decode(found.z), found.draw(model)
+    plain, latent, tuned = (psnr(image, cat) for image in images)
     assert plain < latent < tuned and tuned > plain + 3
-    change = float((found.model.decode(others) - before).abs().mean() / 2)
+    change = float((found.tuned(model).decode(others) - before).abs().mean() / 2)
     assert 0 < change < 0.05
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
-    assert not any(parameter.requires_grad for parameter in found.model.parameters())
+    assert [number for number, _ in steps] == list(range(1, 61))
+    assert steps[0][1] == pytest.approx(plain, abs=0.01) and steps[0][1] < steps[29][1] < steps[59][1] < tuned + 1
 
 
 def test_the_same_seed_gives_the_same_projection(model, cat):
     one, two = project(model, cat, steps=4, seed=1), project(model, cat, steps=4, seed=1)
-    assert torch.equal(one.image, two.image) and torch.equal(one.z, two.z)
-    assert not torch.equal(one.image, project(model, cat, steps=4, seed=2).image)
+    assert torch.equal(one.z, two.z) and torch.equal(one.draw(model), two.draw(model))
+    assert not torch.equal(one.draw(model), project(model, cat, steps=4, seed=2).draw(model))
     with pytest.raises(InputError, match="one image is projected at a time"):
         project(model, cat.expand(2, -1, -1, -1), steps=4)
 
 
-def test_a_projected_cat_survives_its_file(model, cat, tmp_path):
-    found = project(model, cat, steps=8)
-    found.save(tmp_path / "cat.safetensors", model)
-    z, tuned = load_projected(tmp_path / "cat.safetensors", model)
-    assert float((tuned.decode(z) - found.image).abs().max()) < 0.01
+def test_a_projected_cat_survives_its_file(model, found, tmp_path):
+    path = tmp_path / "cat.safetensors"
+    found.save(path, model)
+    for source in (path, path.read_bytes()):
+        again = load_projected(source, model)
+        assert float((again.draw(model) - found.draw(model)).abs().max()) < 0.01
+
+
+def test_files_that_are_no_projected_cat_are_refused_in_one_line(model, found, tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"x")
-    with pytest.raises(InputError, match="is no cat that was projected"):
-        load_projected(tmp_path / "bad.safetensors", model)
+    save_file({"weight": torch.zeros(3)}, tmp_path / "other.safetensors")
+    save_file({"z": torch.zeros(1, 3)}, tmp_path / "small.safetensors")
+    save_file({"z": torch.full_like(found.z, torch.nan)}, tmp_path / "nan.safetensors")
+    wider = {f"decoder.{name}": torch.zeros(1) for name in found.difference}
+    save_file({"z": found.z} | wider, tmp_path / "broadcast.safetensors")
+    trained = copy.deepcopy(model)
+    with torch.no_grad():
+        next(trained.decoder.parameters()).add_(0.01)
+    found.save(tmp_path / "trained.safetensors", trained)
+    for name, words in {
+        "missing": "cannot be read",
+        "bad": "cannot be read",
+        "other": "holds no projected image",
+        "small": "another model",
+        "broadcast": "another model",
+        "trained": "another model",
+        "nan": "not finite",
+    }.items():
+        with pytest.raises(InputError, match=words) as error:
+            load_projected(tmp_path / f"{name}.safetensors", model)
+        assert "\n" not in str(error.value) and name in str(error.value)
+
+
+def test_a_mix_goes_from_one_cat_to_the_other(model, found):
+    drawn = Projected(model.sample_latents(1, seed=7))
+    assert torch.equal(drawn.draw(model), model.decode(drawn.z))
+    start, middle, end = (mix(found, drawn, t) for t in (0.0, 0.5, 1.0))
+    assert torch.allclose(start.draw(model), found.draw(model), atol=1e-4)
+    assert torch.allclose(end.draw(model), drawn.draw(model), atol=1e-4)
+    assert all(torch.equal(middle.difference[name], tensor / 2) for name, tensor in found.difference.items())
+    assert not mix(drawn, drawn, 0.5).difference
+
+
+def test_a_moved_cat_keeps_its_weights(model, found):
+    directions = serialization.load_directions(find_run("models/cats64"))
+    lighter = found.moved(directions, {"lighter": 2.0})
+    assert lighter.difference is found.difference
+    assert torch.allclose(lighter.z, found.moved(directions, {"Darker": -2.0}).z)
+    assert float(lighter.draw(model).mean()) > float(found.draw(model).mean()) + 0.02
+    both = found.moved(directions, {"lighter": 2.0, "turned_left": 1.0})
+    moved = directions.coordinates(both.z.cpu()) - directions.coordinates(found.z.cpu())
+    wanted = {directions.end("lighter")[0]: 2.0, directions.end("turned left")[0]: -1.0}
+    for row, amount in enumerate(moved[0].tolist()):
+        assert amount == pytest.approx(wanted.get(row, 0.0), abs=1e-3)
+    with pytest.raises(InputError, match="no direction 'bluer'; it has darker, lighter"):
+        found.moved(directions, {"bluer": 1.0})
 
 
 def test_a_face_that_is_put_back_changes_nothing_else():

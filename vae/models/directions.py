@@ -1,7 +1,7 @@
 """Directions of a latent space: those of attributes, and the principal ones of the latents of the training set."""
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +54,43 @@ class Directions(NamedTuple):
             coordinates = coordinates - self.coordinates(around)
         moved = torch.einsum("bk,kd->bd", coordinates * self.scale, self.axes.flatten(1))
         return (self.mean if around is None else around) + moved.unflatten(1, self.mean.shape)
+
+    def end(self, word: str) -> tuple[int, int]:
+        """Return the number of the direction that has an end of this name, and the sign of that end.
+
+        Args:
+            word: such as "turned left"; `_` stands for a space, upper case for lower case.
+
+        Raises:
+            InputError: no direction has such an end; the message lists all.
+        """
+        ends = [name.split(" – ") if name else [] for name in self.names]
+        for row, names in enumerate(ends):
+            for name, sign in zip(names, (-1, 1), strict=False):
+                if _plain(word) == _plain(name):
+                    return row, sign
+        known = ", ".join(end for names in ends for end in names) or "none: export it with directions"
+        raise InputError(f"this model has no direction {word!r}; it has {known}")
+
+    def step(self, amounts: Mapping[str, float]) -> Tensor:
+        """Return the difference of latents `(*latent)` that moves an image along named directions.
+
+        Args:
+            amounts: end of a direction, see `end`, → standard deviations of the training set to move towards it.
+
+        Raises:
+            InputError: no direction has such an end.
+        """
+        step = torch.zeros_like(self.mean)
+        for word, amount in amounts.items():
+            row, sign = self.end(word)
+            step += sign * amount * self.scale[row] * self.axes[row]
+        return step
+
+
+def _plain(word: str) -> str:
+    """Return a name as options can hold it: words joined by `_`, in lower case."""
+    return "_".join(word.replace("_", " ").lower().split())
 
 
 def find_directions(z: Tensor, count: int = 8, named: AttributeDirections | None = None) -> Directions:

@@ -25,7 +25,25 @@ def interpolate_latents(a: Tensor, b: Tensor, steps: int, mode: str = "spherical
     """
     if steps < 2:
         raise InputError(f"steps must be at least 2, not {steps}")
-    t = torch.linspace(0, 1, steps, device=a.device)
+    return interpolate_at(a, b, torch.linspace(0, 1, steps), mode)
+
+
+def interpolate_at(a: Tensor, b: Tensor, t: Tensor, mode: str = "spherical") -> Tensor:
+    """Return the latents at some fractions of the way from latents a to latents b.
+
+    Args:
+        a: `(B, *latent)`.
+        b: likewise.
+        t: `(T,)` in [0, 1].
+        mode: see `interpolate_latents`.
+
+    Returns:
+        `(B, T, *latent)`.
+
+    Raises:
+        InputError: an unknown mode.
+    """
+    t = t.to(a)
     flat_a, flat_b = a.flatten(1)[:, None], b.flatten(1)[:, None]
     if mode == "linear":
         weight_a, weight_b = (1 - t)[:, None], t[:, None]

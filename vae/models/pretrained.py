@@ -180,9 +180,8 @@ class PretrainedVAE:
         Raises:
             InputError: no direction has such an end.
         """
-        row, sign = self._end(direction)
+        step = self.directions.step({direction: amount})
         z, form = self._encode(images)
-        step = sign * amount * self.directions.scale[row] * self.directions.axes[row]
         return from_tensor(self.model.decode(z + step.to(z.device)), form)
 
     def save(self, folder: Path | str) -> Path:
@@ -221,14 +220,6 @@ class PretrainedVAE:
         if name not in self._resampled:
             self._resampled[name] = _load(self.run, sampler, self.device)
         return self._resampled[name]
-
-    def _end(self, word: str) -> tuple[int, int]:
-        ends = [name.split(" – ") for name in self.directions.names if name]
-        for row, names in enumerate(ends):
-            if word in names:
-                return row, 1 if word == names[1] else -1
-        known = ", ".join(end for names in ends for end in names) or "none: export it with directions"
-        raise InputError(f"this model has no direction {word!r}; it has {known}")
 
 
 def _load(run: Path, sampler: str | Mapping | None, device: str | torch.device) -> VAE:

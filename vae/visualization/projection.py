@@ -61,19 +61,20 @@ def project_photos(model: VAE, folder: Path, out: Path, steps: int, seed: int, y
             counts["cropped" if face.landmarks is None else "found"] += 1
             x = torch.from_numpy(cv2.resize(face.aligned.face, (size, size), interpolation=cv2.INTER_AREA))
             x = x.permute(2, 0, 1)[None].float().div(127.5).sub(1)
-            projected = project(model, x, steps, seed, y, tick=bar.update)
+            projected = project(model, x, steps, seed, y, on_step=lambda *_: bar.update())
+            image = projected.draw(model)
             name = photo.name if folder.is_file() else photo.relative_to(folder)
             stem = out / Path(name).with_suffix("")
-            for kind, image in {
+            for kind, shown in {
                 "face": x,
                 "reconstruction": model.reconstruct(x, y),
-                "projection": projected.image,
+                "projection": image,
             }.items():
-                written.append(save_image(image[0], stem.with_name(f"{stem.name}-{kind}.png")))
-            written.append(_save_photo(photo, face, to_uint8(projected.image)[0], stem))
+                written.append(save_image(shown[0], stem.with_name(f"{stem.name}-{kind}.png")))
+            written.append(_save_photo(photo, face, to_uint8(image)[0], stem))
             written.append(stem.with_name(f"{stem.name}.safetensors"))
             projected.save(written[-1], model)
-            error = (projected.image - x).square().mean() / 4
+            error = (image - x).square().mean() / 4
             print(f"{name}: {-10 * math.log10(float(error)):.1f} dB")
     if not counts:
         raise InputError(f"images={folder}: none of its {len(photos)} images can be used; the last: {problem}")
