@@ -15,7 +15,7 @@ from vae.data.augment import Augmentation
 from vae.models.objectives.adversarial import Adversarial
 from vae.models.objectives.discriminator import Discriminator
 from vae.models.serialization import load
-from vae.train_model import inherit_config
+from vae.training.initialization import inherit_config
 
 SHARPEN = (
     "experiment=sharpen",

@@ -72,7 +72,8 @@ def test_weights_and_network_are_those_of_the_other_model(first, train, composed
         (["model.latent_dim=5"], "another model.latent_dim: leave model.latent_dim away"),
         (["model=resnet"], "another model: leave model away"),
         (["likelihood=l1"], "another likelihood"),
-        (["data.image_size=32"], "another data.image_size"),
+        (["data.image_size=24"], "must be a multiple of that, not 24"),
+        (["data.image_size=32", "model.patch=1"], "another model.patch: leave model.patch away"),
         (["model.latent_dim=4", "data.image_size=16", "likelihood=gaussian", "data.flip=2"], "data.flip"),
         (["ckpt_path=last.ckpt"], "give one of them"),
     ],
@@ -101,3 +102,15 @@ def test_a_model_that_is_none(train, tmp_path, content):
     with pytest.raises(InputError, match="odd"):
         train("started", f"init_from={tmp_path / 'odd'}")
     assert not (tmp_path / "started").exists()
+
+
+def test_larger_images_start_with_the_smaller_ones_repeated(first, tmp_path, monkeypatch):
+    options = [*QUICK, "data.source.count=24", "data.name=others", "trainer.max_epochs=0", "callbacks.ema=null"]
+    command = [f"init_from={first}", "data.image_size=32", f"run_dir={tmp_path / 'large'}", "sampler.n_components=2"]
+    monkeypatch.setattr(sys, "argv", ["vae", *command, *options])
+    main()
+    small, large = load(first), load(tmp_path / "large")
+    assert (large.config.data.image_size, large.config.model.patch) == (32, 2)
+    z = torch.randn(4, *small.latent.shape)
+    repeated = small.decode(z).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(large.decode(z), repeated, atol=1e-4, rtol=1e-4)

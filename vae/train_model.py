@@ -7,8 +7,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vae.cli.command import command
 
-INHERITED = ("model", "latent", "likelihood", "data.image_size")  # from the model that a training starts from
-
 # Imports that a training needs are in the functions, so that an invalid option is answered at once.
 
 
@@ -26,6 +24,8 @@ def train(config: DictConfig) -> dict[str, float]:
     from vae.runs.run_folder import METRICS, lock_run, validate_folder
 
     if config.init_from:
+        from vae.training.initialization import inherit_config
+
         inherit_config(config)
     elif config.model.get("repo"):
         from vae.models.autoencoder_kl import read_architecture
@@ -93,6 +93,7 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     from vae.training.build import build_callbacks, build_module
     from vae.training.devices import auto_precision, explain_out_of_memory
     from vae.training.distributed import explain_lost_process
+    from vae.training.initialization import load_initial_weights, require_weights
     from vae.training.sharding import gather_model
     from vae.training.step_time import StepTime
 
@@ -105,7 +106,7 @@ def fit(config: DictConfig, folder: Path) -> dict[str, float]:
     module = build_module(config)
     require_weights(module.objective, config)
     if config.init_from:
-        load_initial_weights(module.model, config.init_from)
+        load_initial_weights(module.model, Path(config.init_from))
     elif config.model.get("repo"):
         from vae.models.autoencoder_kl import load_pretrained
 
@@ -175,77 +176,6 @@ def make_datamodule(config: DictConfig):
         with open_dict(config):
             config.labels = datamodule.encoding.to_config()
     return datamodule
-
-
-def require_weights(objective, config: DictConfig) -> None:
-    """Refuse an objective that goes on from a trained model where none is given.
-
-    Raises:
-        InputError: `init_from` is missing.
-    """
-    from vae.cli.errors import InputError
-    from vae.models.build import choice_of
-
-    if objective.needs_weights and not config.init_from:
-        name = choice_of("objective", config.objective)
-        raise InputError(f"objective={name} goes on from a trained model: name it, init_from=models/latest")
-
-
-def inherit_config(config: DictConfig) -> None:
-    """Give a configuration the networks of the model that its training starts from, `init_from`.
-
-    Where a run in models/runs or models/sweeps goes through a second stage, its data are taken, too; a model from
-    somebody else must not decide what is read and written here.
-
-    Raises:
-        InputError: there is no such model, an option asks for another network, or `ckpt_path` is given, too.
-    """
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.utils import get_class
-
-    from vae.cli.errors import InputError
-    from vae.models.serialization import CONFIG
-    from vae.runs.foreign_data import require_same_data
-    from vae.runs.target_allowlist import read_config
-
-    source = Path(config.init_from).expanduser()
-    if config.ckpt_path:
-        raise InputError("init_from starts from weights alone, ckpt_path from a whole state: give one of them")
-    if not (source / CONFIG).is_file():
-        raise InputError(f"init_from={config.init_from} holds no trained model: name a run folder, or models/cats64")
-    theirs = read_config(source / CONFIG)
-    config.init_from = str(source.resolve() if source.is_symlink() else source)  # models/latest will move on
-    before = config.copy()
-    for node in INHERITED:
-        value = OmegaConf.select(theirs, node)
-        if value is None:
-            raise InputError(f"{source / CONFIG} has no {node}: name another model")
-        OmegaConf.update(config, node, value, merge=False)
-    if theirs.get("labels"):
-        with open_dict(config):
-            config.data.labels = list(theirs.labels)
-    task = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    typed = [option.lstrip("+~").partition("=")[0] for option in task]
-    own = any(source.resolve().is_relative_to(Path(folder).resolve()) for folder in ("models/runs", "models/sweeps"))
-    second_stage = get_class(config.objective._target_).needs_weights
-    if second_stage and own and "data" not in typed:
-        for key in theirs.data.keys() - {"batch_size", *(name.split(".")[1] for name in typed if name[:5] == "data.")}:
-            OmegaConf.update(config.data, key, theirs.data[key], merge=False, force_add=True)
-    elif second_stage:
-        require_same_data(config.init_from, theirs.data, config.data, typed)
-    for name in typed:
-        then, now = (OmegaConf.select(node, name) for node in (before, config))
-        if name.startswith(INHERITED) and then != now:
-            raise InputError(f"init_from={config.init_from}: that model has another {name}: leave {name} away")
-
-
-def load_initial_weights(model, init_from: str) -> None:
-    """Give a model the weights of another one's networks."""
-    from vae.models.serialization import load
-
-    theirs = load(init_from)
-    for name in ("encoder", "latent", "decoder", "likelihood"):
-        getattr(model, name).load_state_dict(getattr(theirs, name).state_dict())
 
 
 def export_run(config: DictConfig, model, datamodule) -> Path:

@@ -1,18 +1,21 @@
 """Encoders and decoders: `conv`, the network of the classic tutorials, and `resnet`, residual blocks.
 
 Both families take the same options. A network has one level for each entry of `channels`; a level of an encoder
-halves the resolution and one of a decoder doubles it, so `image_size` is a multiple of 2^levels.
+halves the resolution and one of a decoder doubles it. Large images are folded into patches before the first level and
+after the last, so `image_size` is a multiple of patch·2^levels.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as spectral_normalization
 
 from vae.cli.errors import InputError
 from vae.data.noise import global_batch_noise
+from vae.models.patches import patch_size, unfolded_from
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -46,13 +49,15 @@ class Network(nn.Module):
     """The options that encoders and decoders share, checked.
 
     Args:
-        image_size: side of the image in pixels, a multiple of 2^levels, at most 360.
+        image_size: side of the image in pixels, a multiple of patch·2^levels, at most 360.
         channels: feature maps of each level, finest first.
         blocks: blocks in each level.
         activation: one of `ACTIVATIONS`.
         norm: one of `NORMS`.
         dropout: probability with which a feature map is dropped after each level.
         label_dim: C, numbers that describe the labels of an image; 0 for an unconditional model.
+        patch: side of the patches in pixels that are folded into channels; `auto` chooses it by the size of the image,
+            see `vae.models.patches`.
 
     Raises:
         InputError: an option is out of its range; the message names it.
@@ -67,9 +72,11 @@ class Network(nn.Module):
         norm: str = "batch",
         dropout: float = 0.0,
         label_dim: int = 0,
+        patch: int | str = 1,
     ) -> None:
         super().__init__()
-        self._check(image_size, channels, blocks, activation, norm, dropout)
+        self.patch = patch_size(patch, image_size, 2 ** len(channels))
+        self._check(image_size, channels, blocks, activation, norm, dropout, self.patch)
         self.image_size = image_size
         self.channels = list(channels)
         self.blocks = blocks
@@ -77,11 +84,11 @@ class Network(nn.Module):
         self.norm = NORMS[norm]
         self.dropout = dropout
         self.label_dim = label_dim
-        sides = [image_size // 2 ** (level + 1) for level in range(len(channels))]
+        sides = [image_size // self.patch // 2 ** (level + 1) for level in range(len(channels))]
         self.feature_shapes = [(width, side, side) for width, side in zip(channels, sides, strict=True)]
 
     @staticmethod
-    def _check(image_size, channels, blocks, activation, norm, dropout) -> None:
+    def _check(image_size, channels, blocks, activation, norm, dropout, patch) -> None:
         if not channels or min(channels) < 1:
             raise InputError(f"model.channels must be a list of positive numbers, one for each level, not {channels}")
         if not 1 <= blocks <= MAX_BLOCKS:
@@ -92,11 +99,12 @@ class Network(nn.Module):
             raise InputError(f"model.norm must be one of {', '.join(NORMS)}, not {norm!r}")
         if not 0 <= dropout < 1:
             raise InputError(f"model.dropout must be in [0, 1), not {dropout}")
-        multiple = 2 ** len(channels)
+        multiple = patch * 2 ** len(channels)
         if not multiple <= image_size <= 360 or image_size % multiple:
+            folded = f" and model.patch={patch}" if patch > 1 else ""
             raise InputError(
                 f"data.image_size must be a multiple of {multiple} up to 360 for the {len(channels)} levels of "
-                f"model.channels={channels}, not {image_size}"
+                f"model.channels={channels}{folded}, not {image_size}"
             )
 
     def unit(self, conv: nn.Module) -> nn.Sequential:
@@ -113,7 +121,8 @@ class Encoder(Network):
 
     def __init__(self, *, in_channels: int = 3, **options) -> None:
         super().__init__(**options)
-        sizes = [in_channels + self.label_dim, *self.channels]
+        self.in_channels = in_channels
+        sizes = [in_channels * self.patch**2 + self.label_dim, *self.channels]
         self.levels = nn.Sequential(*map(self.level, sizes[:-1], sizes[1:]))
 
     def level(self, in_channels: int, out_channels: int) -> nn.Module:
@@ -122,12 +131,31 @@ class Encoder(Network):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> list[Tensor]:
         """Return the feature maps of images `(B, 3, H, W)` with labels `(B, C)`."""
-        x = with_labels(x, y)
+        x = with_labels(F.pixel_unshuffle(x, self.patch), y)
         features = []
         for level in self.levels:
             x = level(x)
             features.append(x)
         return features
+
+    def load_smaller(self, state: Mapping[str, Tensor], patch: int) -> None:
+        """Take the weights of the same network for smaller images.
+
+        A larger image then gives the features that the smaller network has for the means of its blocks of pixels.
+
+        Args:
+            state: state dict of the smaller network.
+            patch: side of its patches in pixels; that of this network is a multiple of it.
+        """
+        index = unfolded_from(self.in_channels, patch, self.patch)
+        labels = torch.arange(self.label_dim) + self.in_channels * patch**2
+        share = torch.cat([torch.full((len(index),), (patch / self.patch) ** 2), torch.ones(self.label_dim)])
+        index = torch.cat([index, labels])
+
+        def enlarge(weight: Tensor, like: Tensor) -> Tensor:
+            return weight if weight.shape == like.shape else weight[:, index] * share.view(-1, 1, 1)
+
+        self.load_state_dict({name: enlarge(state[name], like) for name, like in self.state_dict().items()})
 
 
 class Decoder(Network):
@@ -168,7 +196,8 @@ class Decoder(Network):
         )
         sizes = self.channels[::-1]
         self.levels = nn.Sequential(*map(self.level, sizes[:-1], sizes[1:]))
-        self.head = self.last_level(sizes[-1], out_channels)
+        self.out_channels = out_channels
+        self.head = self.last_level(sizes[-1], out_channels * self.patch**2)
         if spectral_norm:
             self.normalize_weights()
 
@@ -208,7 +237,30 @@ class Decoder(Network):
             side = str(h.shape[-1])
             if side in parts:
                 h = h + self.joins[side](with_labels(parts[side], y))
-        return self.head(h).float()
+        return F.pixel_shuffle(self.head(h), self.patch).float()
+
+    def load_smaller(self, state: Mapping[str, Tensor], patch: int) -> None:
+        """Take the weights of the same network for smaller images.
+
+        A latent then gives the smaller image, each pixel of it repeated (the start of Aitken et al. 2017).
+
+        Args:
+            state: state dict of the smaller network.
+            patch: side of its patches in pixels; that of this network is a multiple of it.
+        """
+        index = unfolded_from(self.out_channels, patch, self.patch)
+
+        def enlarge(weight: Tensor, like: Tensor) -> Tensor:
+            if weight.shape == like.shape:
+                return weight
+            dim = next(
+                dim for dim, sizes in enumerate(zip(weight.shape, like.shape, strict=True)) if len(set(sizes)) > 1
+            )
+            repeats = like.shape[dim] // len(index)  # of a layer whose own shuffle doubles the size
+            rows = index[:, None] * repeats + torch.arange(repeats)
+            return weight.index_select(dim, rows.flatten())
+
+        self.load_state_dict({name: enlarge(state[name], like) for name, like in self.state_dict().items()})
 
 
 def split_parts(z: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:

@@ -5,31 +5,35 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vae.cli.errors import InputError
+from vae.models.patches import patch_size
 
 
 class Discriminator(nn.Module):
     """Scores patches of two sizes and the whole image as real or drawn.
 
-    Convolutions with spectral norm (Miyato et al. 2018), the first at full size, the others with stride 2. Patches get
-    the same score wherever they are; the whole image passes one linear map, which learns where eyes and ears belong.
+    Convolutions with spectral norm (Miyato et al. 2018), the first without a stride, the others with stride 2. Patches
+    get the same score wherever they are; the image passes one linear map, which learns where eyes and ears belong.
 
     Args:
         image_size: side of the images in pixels.
         channels: feature maps of each convolution, three or more.
+        patch: side of the patches in pixels that are folded into channels first, or `auto`, see `vae.models.patches`.
 
     Raises:
         InputError: there are too few `channels` for these patches, or too many for the image.
     """
 
-    def __init__(self, image_size: int, channels: list[int]) -> None:
+    def __init__(self, image_size: int, channels: list[int], patch: int | str = 1) -> None:
         super().__init__()
         multiple = 2 ** (len(channels) - 1)
+        self.patch = patch_size(patch, image_size, multiple)
+        multiple *= self.patch
         if len(channels) < 3 or image_size % multiple:
             raise InputError(
                 f"objective.discriminator.channels={list(channels)} must be three or more, and data.image_size="
                 f"{image_size} a multiple of {multiple} for them"
             )
-        first = nn.Conv2d(3, channels[0], 3, padding=1)
+        first = nn.Conv2d(3 * self.patch**2, channels[0], 3, padding=1)
         further = zip(channels[:-1], channels[1:], strict=True)
         levels = [first, *(nn.Conv2d(before, after, 4, stride=2, padding=1) for before, after in further)]
         self.levels = nn.ModuleList(map(spectral_norm, levels))
@@ -44,6 +48,7 @@ class Discriminator(nn.Module):
             the scores of small patches, large patches and the image, `(B, n)` each, above 0 for real ones; and the
             feature maps of every level.
         """
+        x = F.pixel_unshuffle(x, self.patch)
         features = []
         for level in self.levels:
             x = F.leaky_relu(level(x), 0.2)
