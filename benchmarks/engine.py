@@ -1,4 +1,4 @@
-"""make data data.engine=dask on this machine: two and four processes beside the threads of one."""
+"""make data data.engine=dask on this machine: two and four processes next to the threads of one."""
 
 import io
 import shutil
@@ -14,13 +14,13 @@ from vae.data.preparation import make_dataset
 
 
 def measure(options) -> tuple[list[Row], dict]:
-    """Rows in photos a second; the processes of the cluster run already, as those of a real one do."""
-    folder = options.photos or draw_photos(Path("photos"), 24 if options.small else 600)
+    """Return rows in photos a second; the cluster has been started, and has prepared the photos once before."""
+    folder = options.photos or draw_photos(Path("photos"), 24 if options.small else 2400)
     count = sum(1 for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg"))
     rounds = options.rounds or (1 if options.small else 5)
     rows = []
     for workers in (2, 4):
-        with LocalCluster(workers, threads_per_worker=1, dashboard_address=None) as cluster:
+        with LocalCluster(workers, threads_per_worker=1, dashboard_address=":0") as cluster:
 
             def speed(*typed: str) -> float:
                 typed = ("data=folder", "data.name=bench", f"data.raw_dir={folder}", *typed)

@@ -61,7 +61,7 @@ def make(composed, raw):
 def cluster():
     """The address of a Dask cluster of two processes."""
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL") as cluster:
+    with distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL") as cluster:
         yield cluster.scheduler_address
 
 
@@ -82,6 +82,13 @@ def test_a_cluster_writes_the_same_bytes_although_a_worker_was_killed(make, clus
 def test_a_bad_photo_stops_a_cluster_where_it_is_wanted(make, cluster):
     with pytest.raises(InputError, match=r"7\.png"):
         make("cats", "data.on_bad=stop", "data.engine=dask", f"data.cluster={cluster}")
+
+
+def test_faces_of_workers_that_are_out_of_reach_come_through_the_scheduler(make, cluster, monkeypatch):
+    assert not engine._answers("tcp://127.0.0.1:1")
+    monkeypatch.setattr(engine, "_answers", lambda worker: False)
+    dask = make("dask", "data.engine=dask", f"data.cluster={cluster}")
+    assert same_files(dask, make("threads"))
 
 
 @pytest.mark.slow

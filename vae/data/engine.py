@@ -3,10 +3,12 @@
 Both run the same function for every photo and give its results in the same order.
 """
 
+import ctypes
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any
 
@@ -17,10 +19,14 @@ from vae.cli.extras import require
 from vae.data import store
 from vae.runs.environment import versions
 
-TASK = 16  # photos of a task, 6 MB of faces: a task takes a fraction of a second, far more than its administration
+TASK = 32  # photos of a task, 12 MB of faces: a quarter of a second of work and milliseconds of administration
 TASKS_AHEAD = 3  # for each worker, so that none waits and memory stays flat
 CONNECT_SECONDS = 20  # until a scheduler that does not answer is given up
+DIRECT_SECONDS = 2  # until faces take the way through the scheduler, because a worker does not answer
 START_SECONDS = 300  # until the first worker of a cluster has come
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+MAX_FREE_BYTES = 128 << 20  # that malloc keeps for the next photo
+MAX_HEAP_BLOCK_BYTES = 32 << 20  # the largest that glibc accepts; larger blocks are mapped and unmapped each time
 PACKAGES = ("vae-cats", "opencv-python-headless", "pillow", "numpy")  # decide the pixels of a face
 
 
@@ -81,7 +87,20 @@ def _identity(value: Any) -> Any:
 
 def _map_task(function: Callable[[Any], Any], photos: Sequence[Any]) -> list[Any]:
     cv2.setNumThreads(1)  # the workers use the cores
+    _keep_freed_memory()
     return [function(photo) for photo in photos]
+
+
+def _keep_freed_memory() -> None:
+    """Let malloc reuse the buffers of one photo for the next.
+
+    Dask starts its workers with `MALLOC_TRIM_THRESHOLD_`, which makes glibc return every large block to the system at
+    once. Taking them again, page by page, took as long as decoding the photos.
+    """
+    with suppress(OSError, AttributeError):  # a C library without mallopt
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_THRESHOLD, MAX_HEAP_BLOCK_BYTES)
+        libc.mallopt(M_TRIM_THRESHOLD, MAX_FREE_BYTES)
 
 
 @contextmanager
@@ -90,11 +109,18 @@ def _connected(workers: int, address: str | None) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
 
-    quiet = {"distributed.worker.memory.terminate": False, "distributed.logging.distributed": "critical"}
-    with dask.config.set(quiet):
+    settings = {
+        "distributed.worker.memory.terminate": False,
+        "distributed.logging.distributed": "critical",
+        "distributed.worker.profile.enabled": False,  # samples of every stack, a hundred a second
+    }
+    with dask.config.set(settings):
         if address is None:
-            options = {"dashboard_address": None, "memory_limit": 0, "silence_logs": "CRITICAL"}
-            with LocalCluster(workers, threads_per_worker=1, **options) as cluster, Client(cluster) as client:
+            options = {"dashboard_address": ":0", "memory_limit": 0, "silence_logs": "CRITICAL"}
+            with (
+                LocalCluster(workers, threads_per_worker=1, **options) as cluster,
+                Client(cluster, direct_to_workers=True) as client,
+            ):
                 yield client
             return
         try:
@@ -104,7 +130,20 @@ def _connected(workers: int, address: str | None) -> Iterator[Any]:
             raise EnvironmentProblem(f"data.cluster={address}: no scheduler of Dask answers there ({reason})") from None
         with client:
             _require_same_versions(client, address)
+            client.direct_to_workers = _answers(next(iter(client.nthreads()), ""))
             yield client
+
+
+def _answers(worker: str) -> bool:
+    """Return whether a worker, such as `tcp://HOST:40331`, can be reached from here and not only by the scheduler.
+
+    Faces that come straight from the workers take a fifth less time than through the scheduler.
+    """
+    from distributed.comm import get_address_host_port
+
+    with suppress(OSError, ValueError), socket.create_connection(get_address_host_port(worker), DIRECT_SECONDS):
+        return True
+    return False
 
 
 def _require_same_versions(client: Any, address: str) -> None:
