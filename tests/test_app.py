@@ -76,6 +76,12 @@ def photo():
     return np.asarray(draw(sample_traits(np.random.default_rng(3)))[0])
 
 
+def jpeg(photo: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(photo).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
 def test_the_same_seed_gives_the_same_cats(session):
     assert torch.equal(session.cats(3, 5), session.cats(3, 5))
     assert not torch.equal(session.cats(3, 5), session.cats(3, 6))
@@ -130,14 +136,6 @@ def test_without_the_data_neighbours_are_drawn_from_their_codes(session, run):
     assert torch.allclose(near[:1], alone.model.decode(alone.training_latents[:1]), atol=1e-5)
 
 
-def test_a_photo_without_a_face_is_taken_from_its_middle(session):
-    from vae.app.html import photo_page
-
-    blank = np.full((60, 90, 3), 128, np.uint8)
-    assert session.face(blank).landmarks is None and session.face(blank).x.shape == (1, 3, 16, 16)
-    assert "No cat&#39;s face was found" in photo_page(session, blank)
-
-
 def test_runs_compare_runs(run):
     from vae.app.html import compare_runs
     from vae.visualization.run_gallery import find_runs, read_run
@@ -179,7 +177,7 @@ def address(catalog, tmp_path_factory):
             await super().startup(sockets)
             started.set()
 
-    server = Server(uvicorn.Config(web(catalog), log_level="error"))
+    server = Server(uvicorn.Config(web(catalog, optimization_steps=4), log_level="error"))
     sock = listening("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()
@@ -239,9 +237,6 @@ def test_every_tab_in_a_browser(browser, address, photo, tmp_path):
         file = {"name": name, "mimeType": "image/jpeg", "buffer": data}
         page.set_input_files(f"{place} input[type=file]", file)
 
-    buffer = io.BytesIO()
-    Image.fromarray(photo).save(buffer, "JPEG")
-
     page.goto(address + "?cat=5")  # an address that names a cat opens the tab of the sliders
     page.wait_for_selector("#slider-cat img")
     before = picture("#slider-cat")
@@ -279,15 +274,8 @@ def test_every_tab_in_a_browser(browser, address, photo, tmp_path):
     changes("#morph-second", before[0])
     changes("#morph-loop", before[1])
     before = picture("#morph-first")
-    upload("#morph-upload-first", buffer.getvalue())
+    upload("#morph-upload-first", jpeg(photo))
     changes("#morph-first", before)
-
-    page.get_by_role("tab", name="My cat").click()
-    upload("#my-upload", b"I am a text", "cat.txt")
-    page.wait_for_selector("#my-cat .notice.error >> text=not an image")
-    upload("#my-upload", buffer.getvalue())
-    page.wait_for_selector("#my-cat .steps img")
-    assert page.locator("#my-cat .cats img").count() == 12
 
     page.get_by_role("tab", name="Runs").click()
     page.wait_for_selector("#runs img")
@@ -304,6 +292,141 @@ def test_every_tab_in_a_browser(browser, address, photo, tmp_path):
     page.close()
 
 
+def test_your_cat(browser, address, photo, monkeypatch):
+    """Two people at once: each sees the own cat found, corrected, drawn, edited, morphed and downloaded."""
+    from vae.app import projections
+
+    drawn, release, project = threading.Event(), threading.Event(), projections.project
+
+    def stop_at_the_last_step(model, x, steps, on_step):
+        def step(done, image):
+            on_step(done, image)
+            if done == steps:
+                drawn.set()
+                assert release.wait(60)
+
+        return project(model, x, steps, on_step=step)
+
+    monkeypatch.setattr(projections, "project", stop_at_the_last_step)
+    page, other = (browser.new_page(viewport={"width": 1280, "height": 800}) for _ in range(2))
+    said = []
+    for each in (page, other):
+        each.set_default_timeout(180_000)
+        each.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+        each.on("pageerror", lambda error: said.append(str(error)))
+        each.goto(address)
+        each.get_by_role("tab", name="Your cat").click()
+
+    def upload(visitor, place: str, data: bytes, name: str = "cat.jpg") -> None:
+        file = {"name": name, "mimeType": "image/jpeg", "buffer": data}
+        visitor.set_input_files(f"{place} input[type=file]", file)
+
+    def source(place: str) -> str:
+        return page.locator(f"{place} img").first.get_attribute("src")
+
+    def changes(place: str, before: str) -> None:
+        page.wait_for_function(
+            "([place, before]) => ![undefined, before].includes(document.querySelector(`${place} img`)?.src)",
+            arg=[place, before],
+        )
+
+    def download(text: str) -> bytes:
+        with page.expect_download() as file:
+            page.get_by_role("link", name=text).click()
+        return Path(file.value.path()).read_bytes()
+
+    upload(page, "#my-upload", b"I am a text", "cat.txt")
+    page.wait_for_selector("#my-photo .notice.error >> text=not an image")
+    upload(page, "#my-upload", jpeg(photo))
+    page.wait_for_selector("#my-face img")
+    assert page.locator("#my-photo .point").count() == 3
+    before = source("#my-face")
+    eye = page.locator(".point .dot").first.bounding_box()
+    page.mouse.move(eye["x"] + 4, eye["y"] + 4)
+    page.mouse.down()
+    page.mouse.move(eye["x"] - 20, eye["y"] + 10, steps=3)
+    page.mouse.up()
+    changes("#my-face", before)
+    before = source("#my-face")
+    page.locator(".point").nth(2).focus()
+    page.keyboard.press("ArrowDown")
+    changes("#my-face", before)
+
+    page.click("#my-draw")
+    assert drawn.wait(60)
+    page.wait_for_selector("#my-cat >> text=Step 4 of 4")
+    assert page.locator("#my-cat progress").get_attribute("value") == "1.0"
+    release.set()
+    page.wait_for_selector("#my-files a")
+    page.wait_for_selector("#my-cat >> text=in your photo")
+    before = source("#my-cat")
+    page.locator("#my-direction-1 input[type=range]").focus()
+    page.keyboard.press("End")
+    changes("#my-cat", before)
+    page.click("#my-reset")
+    page.wait_for_function("before => document.querySelector('#my-cat img').src == before", arg=before)
+    page.click("#my-morph-drawn")
+    page.wait_for_selector("#my-film img")
+    film = source("#my-film")
+    upload(page, "#my-morph-upload", jpeg(photo[:, ::-1]))
+    changes("#my-film", film)
+    assert download("Film (GIF)").startswith(b"GIF89a")
+    assert Image.open(io.BytesIO(download("Picture (PNG)"))).size == (16, 16)
+    assert Image.open(io.BytesIO(download("In your photo"))).size == photo.shape[1::-1]
+    cat = download("The cat itself")
+
+    upload(other, "#my-upload", jpeg(np.full((90, 120, 3), 128, np.uint8)))
+    other.wait_for_selector("#my-photo .notice >> text=Found no cat's face")
+    assert other.locator("#my-cat img, #my-draw").count() == 0
+    upload(other, "#my-upload", cat[:-8], "cat.safetensors")
+    other.wait_for_selector("#my-photo .notice.error >> text=no cat that was drawn by this model")
+    upload(other, "#my-upload", cat, "cat.safetensors")
+    other.wait_for_selector("#my-files a")
+    assert other.locator("#my-cat img").count() == 1
+    address_of = [each.locator("#my-files a").first.get_attribute("href") for each in (page, other)]
+    assert address_of[0] != address_of[1]
+    assert page.request.get(f"{address}my-cat/nobody/cat.png").status == 404
+
+    page.locator("#my-neighbours button").first.click()
+    page.wait_for_selector("#my-nearest img")
+    assert page.locator("#my-nearest .cats img").count() == 12
+    assert said == []
+    left = sum(file.stat().st_size for file in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if file.is_file())
+    assert left == 0
+    page.close()
+    other.close()
+
+
+def test_your_cat_on_a_phone(browser, address, photo):
+    """Photo, button and drawing follow each other, the drawing stays in sight, a finger drags the points."""
+    page = browser.new_page(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    page.set_default_timeout(180_000)
+    page.goto(address)
+    page.get_by_role("tab", name="Your cat").click()
+    page.wait_for_selector("#my-camera")
+    with page.expect_file_chooser() as chooser:
+        page.click("#my-camera")
+    assert chooser.value.element.get_attribute("capture") == "environment"
+    chooser.value.set_files({"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": jpeg(photo)})
+    page.wait_for_selector("#my-draw")
+    face = page.locator("#my-face img").first.get_attribute("src")
+    mouth = page.locator(".point .dot").nth(2).bounding_box()
+    touch = page.context.new_cdp_session(page)
+    for kind, shift in (("touchStart", 0), ("touchMove", 15), ("touchEnd", None)):
+        points = [] if shift is None else [{"x": mouth["x"] + 4, "y": mouth["y"] + 4 + shift}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    page.wait_for_function("face => document.querySelector('#my-face img').src != face", arg=face)
+    page.click("#my-draw")
+    page.wait_for_selector("#my-files a")
+    boxes = [page.locator(place).first.bounding_box()["y"] for place in (".points", "#my-cat img", "#my-direction-1")]
+    assert boxes == sorted(boxes)
+    page.locator("#my-direction-8").scroll_into_view_if_needed()
+    cat = page.locator("#my-cat img").first.bounding_box()
+    assert cat["y"] >= 0 and cat["y"] + cat["height"] < 422
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_all_text_can_be_read(browser, address, scheme):
     """The contrast of text is 4.5:1 or more (WCAG 2.2, 1.4.3), on every tab."""
@@ -313,8 +436,8 @@ def test_all_text_can_be_read(browser, address, scheme):
     page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme=scheme)
     page.set_default_timeout(180_000)
     page.goto(address)
-    places = ["#new-cats img", "#slider-cat img", "#morph-loop img", "#my-cat .notice", "#runs .metrics"]
-    for tab, place in zip(("New cats", "Slider cat", "Morph", "My cat", "Runs"), places, strict=True):
+    places = ["#new-cats img", "#slider-cat img", "#morph-loop img", "#my-photo .notice", "#runs .metrics"]
+    for tab, place in zip(("New cats", "Slider cat", "Morph", "Your cat", "Runs"), places, strict=True):
         page.get_by_role("tab", name=tab).click()
         page.wait_for_selector(place)
         with contextlib.suppress(TimeoutError):  # Text that fades in is unreadable for a moment.
@@ -447,9 +570,7 @@ def test_fifty_uploads_at_once(address, photo, session):
 
     from vae.app.uploads import take_upload
 
-    buffer = io.BytesIO()
-    Image.fromarray(photo).save(buffer, "JPEG")
-    kinds = [buffer.getvalue(), HTML, SVG, buffer.getvalue()[:500], b""]
+    kinds = [jpeg(photo), HTML, SVG, jpeg(photo)[:500], b""]
     sent = [data + str(number).encode() for number in range(10) for data in kinds]  # the same bytes would be one file
 
     def lying() -> set[Path]:

@@ -29,6 +29,9 @@ def claims(width: int, height: int) -> bytes:
     )
 
 
+BLACK = Image.new("L", (80, 80))
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_usual_pictures(kind):
     photo = decode_image(encoded(Image.new("RGB", (80, 60), "orange"), kind))
@@ -66,8 +69,12 @@ def test_a_large_photo_gets_smaller():
         (claims(60_000, 60_000), "megapixels"),
         (encoded(Image.effect_noise((300, 300), 90), "JPEG")[:900], "damaged"),
         (encoded(Image.new("RGB", (8, 8)), "PNG"), "too few"),
+        (
+            encoded(Image.new("L", (80, 80)), "GIF", save_all=True, append_images=[Image.new("L", (80, 80), 9)]),
+            "2 frames",
+        ),
     ],
-    ids=["text", "nothing", "svg", "100 megapixels", "3.6 gigapixels", "half a file", "8 pixels"],
+    ids=["text", "nothing", "svg", "100 megapixels", "3.6 gigapixels", "half a file", "8 pixels", "animation"],
 )
 def test_what_is_refused(tmp_path, data, word):
     path = tmp_path / "cat.jpg"

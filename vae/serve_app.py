@@ -12,7 +12,8 @@ def main(config: DictConfig) -> None:
     from vae.app.server import serve
     from vae.runs.lookup import find_run
 
-    serve(find_run(config.run), Path(config.models).expanduser(), config.host, config.port)
+    models = Path(config.models).expanduser()
+    serve(find_run(config.run), models, config.host, config.port, config.optimization_steps)
 
 
 if __name__ == "__main__":

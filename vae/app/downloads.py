@@ -5,10 +5,17 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from PIL import Image
 from torch import Tensor
 
+from vae.app.guests import Guest
+from vae.cli.errors import InputError
+from vae.data.align import face_matrix
+from vae.models.projected import Projected
+from vae.models.vae import VAE
 from vae.visualization.animations import save_back_and_forth
 from vae.visualization.images import encode_png, grid, to_uint8
+from vae.visualization.projection import put_back
 
 
 def grid_png(images: Tensor) -> bytes:
@@ -29,3 +36,48 @@ def loop_gif(frames: Tensor) -> bytes:
     """Return frames `(T, 3, H, W)` in [-1, 1] as a GIF file that loops forwards and backwards."""
     with tempfile.TemporaryDirectory() as folder:
         return save_back_and_forth(frames, Path(folder) / "loop.gif").read_bytes()
+
+
+def cat_png(guest: Guest, model: VAE) -> bytes:
+    """Return a guest's cat, as the sliders are, as a PNG file."""
+    return encode_png(to_uint8(_edited(guest).draw(model))[0])
+
+
+def photo_jpeg(guest: Guest, model: VAE) -> bytes:
+    """Return a guest's photo with the drawn cat in it as a JPEG file."""
+    if guest.photo is None or guest.landmarks is None:
+        raise InputError("this cat has no photo")
+    photo = put_back(guest.photo, to_uint8(_edited(guest).draw(model))[0], face_matrix(guest.landmarks))
+    buffer = io.BytesIO()
+    Image.fromarray(photo).save(buffer, "JPEG", quality=92)
+    return buffer.getvalue()
+
+
+def cat_safetensors(guest: Guest, model: VAE) -> bytes:
+    """Return a guest's cat as the file that `load_projected` reads."""
+    return _edited(guest).to_bytes(model)
+
+
+def film_gif(guest: Guest, model: VAE) -> bytes:
+    """Return a guest's film as a GIF file."""
+    return loop_gif(_film(guest))
+
+
+def _edited(guest: Guest) -> Projected:
+    if guest.edited is None:
+        raise InputError("there is no drawn cat")
+    return guest.edited
+
+
+def _film(guest: Guest) -> Tensor:
+    if guest.film is None:
+        raise InputError("there is no film")
+    return guest.film
+
+
+MY_FILES = {  # name → media type and encoder of a guest's file
+    "cat.png": ("image/png", cat_png),
+    "photo.jpg": ("image/jpeg", photo_jpeg),
+    "cat.safetensors": ("application/octet-stream", cat_safetensors),
+    "morph.gif": ("image/gif", film_gif),
+}

@@ -1,14 +1,13 @@
-"""The HTML of the web page: images with captions, a photo and its neighbours, runs side by side."""
+"""The HTML of the web page: images with captions, runs side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from torch import Tensor
 
-from vae.app.session import Neighbours, Session
+from vae.app.session import Session
 from vae.cli.errors import InputError
 from vae.runs.files import read_bytes
 from vae.runs.safe_parsing import read_json
@@ -18,10 +17,8 @@ from vae.visualization.rendering import data_uri, render
 from vae.visualization.run_gallery import Run, read_run
 
 TEMPLATES = Path(__file__).with_name("templates")
-MAX_PHOTO_SIDE = 360  # pixels of an uploaded photo as it is shown
 MAX_FIGURE_BYTES = 20 << 20
 PNG_SIGNATURE = b"\x89PNG"
-DOT_COLOR, DOT_BORDER = (231, 111, 81), (255, 255, 255)
 
 
 def masthead(session: Session) -> str:
@@ -46,7 +43,7 @@ def gallery(
         downloads: links below the images, with the keys `address`, `name` and `text`.
     """
     return render(
-        "gallery.html", {"images": _images(images, captions), "kind": kind, "downloads": downloads}, TEMPLATES
+        "gallery.html", {"images": image_entries(images, captions), "kind": kind, "downloads": downloads}, TEMPLATES
     )
 
 
@@ -56,33 +53,6 @@ def animation(gif: bytes) -> str:
     images = [{"source": address, "alt": "the morph, back and forth", "caption": "back and forth"}]
     download = {"address": address, "name": "morph.gif", "text": "Download the loop (GIF)"}
     return render("gallery.html", {"images": images, "kind": "one small", "downloads": [download]}, TEMPLATES)
-
-
-def photo_page(session: Session, photo: np.ndarray) -> str:
-    """Return a photo `(H, W, 3)` uint8 with its face, its reconstruction and its neighbours."""
-    face = session.face(photo)
-    z = session.model.encode(face.x)
-    if face.landmarks is not None:
-        text, kind = "Found a face: the dots mark the estimated positions of eyes and mouth.", "good"
-    elif session.model.config.data.align == "center":
-        text, kind = "This model learnt from centre crops, so the centre of the photo is used.", "hint"
-    else:
-        text = "No cat's face was found, so the centre of the photo is used. "
-        text, kind = text + "A photo from the front with both eyes open works best.", "hint"
-    steps = [
-        _image(_marked(photo, face.landmarks), "your photo"),
-        _image(to_uint8(face.x[0]), "the aligned face"),
-        _image(to_uint8(session.model.decode(z)[0]), "the reconstruction"),
-    ]
-    pixels = session.nearest_pixels(face.x)
-    context = {
-        "text": text,
-        "kind": kind,
-        "steps": steps,
-        "nearest_latents": _neighbours(session.nearest_latents(z), "distance {:.1f}"),
-        "nearest_pixels": pixels and _neighbours(pixels, "difference {:.2f}"),
-    }
-    return render("photo.html", context, TEMPLATES)
 
 
 def compare_runs(folders: dict[str, Path]) -> str:
@@ -119,24 +89,14 @@ def _figures(name: str, run: Run) -> list[dict[str, Any]]:
     return found
 
 
-def _image(levels: np.ndarray, caption: str, alt: str = "") -> dict[str, str]:
+def image_entry(levels: np.ndarray, caption: str, alt: str = "") -> dict[str, str]:
+    """Return an image `(H, W, 3)` uint8 with its caption, for a template."""
     return {"source": data_uri(encode_png(levels)), "alt": alt or caption, "caption": caption}
 
 
-def _images(images: Tensor, captions: Sequence[str]) -> list[dict[str, str]]:
+def image_entries(images: Iterable[Tensor], captions: Sequence[str]) -> list[dict[str, str]]:
+    """Return images `(3, H, W)` in [-1, 1] for a template, with a caption each, or none."""
+    images = list(images)
     captions = captions or [""] * len(images)
-    return [_image(to_uint8(x), text, f"cat {i}") for i, (x, text) in enumerate(zip(images, captions, strict=True), 1)]
-
-
-def _neighbours(near: Neighbours, caption: str) -> list[dict[str, str]]:
-    return _images(near.images, [caption.format(distance) for distance in near.distances])
-
-
-def _marked(photo: np.ndarray, landmarks: np.ndarray | None) -> np.ndarray:
-    """Return the photo at no more than `MAX_PHOTO_SIDE` pixels, with a dot on each landmark."""
-    scale = min(1.0, MAX_PHOTO_SIDE / max(photo.shape[:2]))
-    small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    for x, y in [] if landmarks is None else landmarks * scale:
-        for radius, color in ((6, DOT_BORDER), (4, DOT_COLOR)):
-            cv2.circle(small, (round(x), round(y)), radius, color, -1, cv2.LINE_AA)
-    return small
+    pairs = enumerate(zip(images, captions, strict=True), 1)
+    return [image_entry(to_uint8(x), caption, f"cat {number}") for number, (x, caption) in pairs]

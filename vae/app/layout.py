@@ -9,9 +9,11 @@ from typing import Any
 import gradio as gr
 
 from vae.app.catalog import Catalog
+from vae.app.guests import Guests
 from vae.app.html import masthead, notice
 from vae.app.limits import clamp_inputs
 from vae.app.page import QUIET, Page
+from vae.app.projections import Projections
 from vae.app.tabs.morph import add_morph
 from vae.app.tabs.my_cat import add_my_cat
 from vae.app.tabs.new_cats import add_new_cats
@@ -21,6 +23,7 @@ from vae.cli.errors import InputError
 
 MAX_QUEUE = 100  # drawings that wait; further ones are refused
 HEAD = '<meta name="referrer" content="no-referrer">'
+MAX_SESSIONS = 1000  # visitors whose choices are remembered
 # The accent is 600 on light and 400 on dark backgrounds, as in documentation and reports; white is readable on 600.
 ACCENT = gr.themes.Color(
     name="accent",
@@ -66,7 +69,7 @@ def theme() -> gr.themes.Base:
     )
 
 
-def build(catalog: Catalog) -> gr.Blocks:
+def build(catalog: Catalog, guests: Guests, projections: Projections) -> gr.Blocks:
     """Return the page."""
     clamp_inputs()
     with gr.Blocks(title="VAE Cats", analytics_enabled=False, delete_cache=(600, 600)) as blocks:
@@ -90,16 +93,19 @@ def build(catalog: Catalog) -> gr.Blocks:
 
         model.input(describe, model, head, **QUIET)
         with gr.Tabs(elem_id="tabs") as tabs:
-            page = Page(catalog, model, tabs, blocks.load(open_page, outputs=[model, head], **QUIET))
+            page = Page(
+                catalog, guests, projections, model, tabs, blocks.load(open_page, outputs=[model, head], **QUIET)
+            )
             with gr.Tab("New cats", id="new"):
                 add_new_cats(page)
             with gr.Tab("Slider cat", id="slider"):
                 add_slider_cat(page)
             with gr.Tab("Morph", id="morph"):
                 add_morph(page)
-            with gr.Tab("My cat", id="mine"):
+            with gr.Tab("Your cat", id="mine"):
                 add_my_cat(page)
             with gr.Tab("Runs", id="runs") as tab:
                 add_runs(page, tab)
     blocks.queue(max_size=MAX_QUEUE)
+    blocks.state_session_capacity = MAX_SESSIONS
     return blocks

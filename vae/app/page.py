@@ -9,7 +9,9 @@ import gradio as gr
 from gradio.events import Dependency
 
 from vae.app.catalog import Catalog
+from vae.app.guests import Guests
 from vae.app.html import notice
+from vae.app.projections import Projections
 from vae.cli.errors import InputError
 
 MAX_RANDOM_SEED = 100_000  # short enough to pass on by word of mouth
@@ -21,6 +23,8 @@ class Page(NamedTuple):
     """The page around the tabs."""
 
     catalog: Catalog
+    guests: Guests
+    projections: Projections
     model: gr.Dropdown  # the name of the chosen model
     tabs: gr.Tabs
     loaded: Dependency  # the event after which the chosen model is known

@@ -32,8 +32,13 @@ POLICY = (
 )
 
 
-def web(catalog: "Catalog") -> "FastAPI":
-    """Return the page and its downloads as an application for any ASGI server."""
+def web(catalog: "Catalog", optimization_steps: int = 400) -> "FastAPI":
+    """Return the page and its downloads as an application for any ASGI server.
+
+    Args:
+        catalog: the models.
+        optimization_steps: of the projection of a photo, see `vae.models.projection.project`.
+    """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Gradio reads it when it is imported.
     os.environ["HF_HUB_OFFLINE"] = "1"
     import gradio as gr
@@ -41,9 +46,12 @@ def web(catalog: "Catalog") -> "FastAPI":
     from gradio.utils import get_upload_folder
 
     from vae.app import layout
-    from vae.app.downloads import grid_png, zip_of_pngs
+    from vae.app.downloads import MY_FILES, grid_png, zip_of_pngs
+    from vae.app.guests import Guests
+    from vae.app.projections import Projections
     from vae.app.uploads import MAX_MEGABYTES
 
+    guests, projections = Guests(), Projections(optimization_steps)
     drawing, receiving = threading.Lock(), asyncio.Semaphore(MAX_UPLOADS)
 
     async def answer(request: Request, call_next) -> Response:
@@ -86,9 +94,22 @@ def web(catalog: "Catalog") -> "FastAPI":
         name = f'attachment; filename="cats-{seed}.{kind}"'
         return Response(body, media_type=media, headers={"Content-Disposition": name})
 
+    @app.get("/my-cat/{key}/{name}")
+    def my_cat(key: str, name: str) -> Response:
+        if name not in MY_FILES:
+            raise HTTPException(404)
+        media, encode = MY_FILES[name]
+        try:
+            guest = guests.get(key)
+            body = encode(guest, catalog.session(guest.model).model)
+        except InputError as error:
+            raise HTTPException(404, str(error)) from None
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+        return Response(body, media_type=media, headers=headers)
+
     return gr.mount_gradio_app(
         app,
-        layout.build(catalog),
+        layout.build(catalog, guests, projections),
         path="/",
         footer_links=[],
         run_history=False,
@@ -103,7 +124,7 @@ def web(catalog: "Catalog") -> "FastAPI":
     )
 
 
-def serve(run: Path, models: Path, host: str, port: int) -> None:
+def serve(run: Path, models: Path, host: str, port: int, optimization_steps: int = 400) -> None:
     """Serve the page until Ctrl-C.
 
     Args:
@@ -111,6 +132,7 @@ def serve(run: Path, models: Path, host: str, port: int) -> None:
         models: the folder with the other models.
         host: the address to listen on.
         port: the port to listen on.
+        optimization_steps: of the projection of a photo.
 
     Raises:
         InputError: there is no such run, or the port is out of range.
@@ -128,7 +150,7 @@ def serve(run: Path, models: Path, host: str, port: int) -> None:
         os.environ["GRADIO_TEMP_DIR"] = uploads  # Gradio stores an upload here until it has been read.
         import uvicorn
 
-        app = web(catalog)
+        app = web(catalog, optimization_steps)
         if host not in LOOPBACK:
             print(
                 f"warning: host={host}: everybody who reaches this machine can open the page and upload images; "

@@ -1,21 +1,19 @@
-"""What the web page draws, as tensors: new cats, slider cats, morphs, and photos seen by the model."""
+"""What the web page draws, as tensors: new cats, slider cats, morphs, and neighbours."""
 
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from vae.cli.errors import InputError
-from vae.data.align import align, center_crop
 from vae.data.datamodule import to_images
-from vae.data.detect import detect
 from vae.data.store import FaceStore
 from vae.models.directions import Directions, find_directions
 from vae.models.interpolation import interpolate_latents
+from vae.models.projected import Projected, load_projected, mix
 from vae.models.samplers.choices import choose_samplers
 from vae.models.serialization import load, load_attribute_directions, load_latents
 from vae.models.vae import VAE
@@ -24,15 +22,9 @@ MAX_CATS = 100  # on a sheet
 MAX_SLIDERS = 8
 MAX_TEMPERATURE = 3
 MORPH_FRAMES = 16  # from one cat of a morph to the other, both included
+FILM_FRAMES = 24  # from one projected cat to the other, both included
 NUM_NEIGHBOURS = 6
 COMPARED_AT_ONCE = 512  # training images
-
-
-class Face(NamedTuple):
-    """The face in a photo."""
-
-    x: Tensor  # (1, 3, S, S) in [-1, 1]
-    landmarks: np.ndarray | None  # (3, 2): left eye, right eye and mouth in the photo; None if no face was found
 
 
 class Neighbours(NamedTuple):
@@ -98,6 +90,12 @@ class Session:
         """Return the directions of the sliders: named ones first, then the strongest principal ones."""
         return find_directions(self.training_latents, MAX_SLIDERS, load_attribute_directions(self.run))
 
+    @property
+    def direction_labels(self) -> list[str]:
+        """Return the label of each slider; directions without a name are numbered."""
+        unnamed = iter(range(1, MAX_SLIDERS + 1))
+        return [name or f"Direction {next(unnamed)}" for name in self.directions.names]
+
     def slider_positions(self, seed: int) -> list[float]:
         """Return the coordinates of the cat of a seed along the sliders, in standard deviations."""
         return self.directions.coordinates(self.latents(1, seed))[0].tolist()
@@ -122,17 +120,28 @@ class Session:
         """Return all cats from one latent `(1, *latent)` to another, `(MORPH_FRAMES, 3, S, S)` in [-1, 1]."""
         return self.model.decode(interpolate_latents(start, end, MORPH_FRAMES)[0])
 
-    def face(self, photo: np.ndarray) -> Face:
-        """Return the face in a photo `(H, W, 3)` uint8, aligned like the training images.
+    def load_cat(self, data: bytes) -> Projected:
+        """Return the cat of a `cat.safetensors` file.
 
-        The centre of the photo is used if no face is found, or if the model was trained on centre crops.
+        Raises:
+            InputError: the file is damaged, or the cat was drawn by another model.
         """
-        data = self.model.config.data
-        found = [] if data.align == "center" else detect(photo, "cascade" if data.align == "cascade" else "detect")
-        landmarks = found[0].landmarks if found else None
-        aligned = center_crop(photo) if landmarks is None else align(photo, landmarks, data.fill)
-        face = cv2.resize(aligned.face, (self.size, self.size), interpolation=cv2.INTER_AREA)
-        return Face(to_images(torch.from_numpy(face[None])), landmarks)
+        try:
+            return load_projected(data, self.model)
+        except InputError:
+            raise InputError(
+                "This file is no cat that was drawn by this model. Please choose another model or draw the photo again."
+            ) from None
+
+    def moved(self, cat: Projected, offsets: list[float]) -> Projected:
+        """Return a cat moved along the sliders' directions by `offsets`, in standard deviations."""
+        start = self.directions.coordinates(cat.z)
+        return cat._replace(z=self.directions.latents(start + torch.tensor([offsets]), around=cat.z))
+
+    def film(self, start: Projected, end: Projected) -> Tensor:
+        """Return all cats from one to another, `(FILM_FRAMES, 3, S, S)` in [-1, 1]."""
+        steps = torch.linspace(0, 1, FILM_FRAMES).tolist()
+        return torch.cat([mix(start, end, t).draw(self.model) for t in steps])
 
     @cached_property
     def training_faces(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:

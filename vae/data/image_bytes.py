@@ -12,6 +12,7 @@ MAX_MEGAPIXELS = 50  # checked in the header, before any pixel is decoded
 MAX_SIDE = 1600  # pixels of the decoded image; a face needs no more
 MIN_SIDE = 16  # pixels
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "MPO")
+ANIMATED = ("GIF", "PNG", "WEBP")  # formats whose frames are an animation; those of MPO are one photo in two sizes
 
 
 def decode_image(data: bytes) -> np.ndarray:
@@ -25,7 +26,7 @@ def decode_image(data: bytes) -> np.ndarray:
         `MAX_SIDE` pixels.
 
     Raises:
-        InputError: the bytes are no image, the image is damaged, too large or too small.
+        InputError: the bytes are no image, the image is damaged, animated, too large or too small.
     """
     try:
         with warnings.catch_warnings():
@@ -43,6 +44,8 @@ def decode_image(data: bytes) -> np.ndarray:
         )
     if min(width, height) < MIN_SIDE:
         raise InputError(f"This image has {width}×{height} pixels: too few to see a cat.")
+    if image.format in ANIMATED and getattr(image, "is_animated", False):
+        raise InputError(f"This image is an animation of {image.n_frames} frames. Please choose a photo.")
     try:
         image.draft("RGB", (MAX_SIDE, MAX_SIDE))  # The decoder reads a large JPEG at a fraction of its size.
         image = ImageOps.exif_transpose(image)

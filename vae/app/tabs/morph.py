@@ -6,6 +6,7 @@ import gradio as gr
 from torch import Tensor
 
 from vae.app.downloads import loop_gif
+from vae.app.faces import crop, find_faces
 from vae.app.html import animation, gallery, notice
 from vae.app.page import QUIET, Page, new_seed, upload_box
 from vae.app.uploads import take_upload
@@ -54,7 +55,10 @@ def add_morph(page: Page) -> None:
         try:
             photo = take_upload(path)
             session = page.catalog.session(model)
-            z = session.model.encode(session.face(photo).x)
+            faces = find_faces(photo, session.model.config.data)
+            if not faces.certain:
+                return gr.skip(), notice(f"{faces.summary}. Please choose another photo."), None
+            z = session.model.encode(crop(photo, faces.landmarks, session.model.config.data)[0])
             return z, gallery(session.model.decode(z), ["your photo, as the model draws it"], "one"), None
         except InputError as error:
             return gr.skip(), notice(str(error)), None

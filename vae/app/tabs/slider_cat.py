@@ -116,8 +116,6 @@ def add_slider_cat(page: Page) -> None:
 
 def _named_sliders(session: Session) -> list[tuple[str, str, str, str]]:
     """Return the label, the information and the images at both ends of each slider."""
-    unnamed = iter(range(1, MAX_SLIDERS + 1))
-    labels = [name or f"Direction {next(unnamed)}" for name in session.directions.names]
     shares = [f"{share:.1%} of the variance" for share in session.directions.share.tolist()]
     ends = [[gallery(end[None], kind="end-image") for end in pair] for pair in session.slider_ends()]
-    return [(label, share, *pair) for label, share, pair in zip(labels, shares, ends, strict=True)]
+    return [(label, share, *pair) for label, share, pair in zip(session.direction_labels, shares, ends, strict=True)]
