@@ -50,6 +50,8 @@ def config(request, composed):
     config = composed("train", *TINY, *options, "trainer.accelerator=cpu")
     if "steps" in config.sampler:
         config.sampler.steps = 3
+    if "epochs" in config.sampler:
+        config.sampler.epochs = 1
     return config
 
 

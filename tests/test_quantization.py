@@ -237,7 +237,7 @@ def test_a_pixelcnn_learns_what_follows_what():
     generator = torch.Generator().manual_seed(0)
     first = torch.randint(3, (300, 1, 1), generator=generator)
     z = (first + torch.arange(16).view(4, 4)) % 3
-    sampler = PixelCNN(Codes(4, 4), width=16, layers=2, steps=150, lr=1e-2)
+    sampler = PixelCNN(Codes(4, 4), width=16, layers=2, epochs=15, lr=1e-2)
     state = torch.get_rng_state()
     sampler.fit(z.float())
     nats = sampler.loss(z[:, None], None, generator).mean()
@@ -245,17 +245,29 @@ def test_a_pixelcnn_learns_what_follows_what():
     drawn = sampler.sample(200, torch.Generator().manual_seed(1))
     right = (drawn == (drawn[:, :1, :1] + torch.arange(16).view(4, 4)) % 3).all((1, 2)).float().mean()
     assert right > 0.95 and len(drawn[:, 0, 0].unique()) == 3
-    again = PixelCNN(Codes(4, 4), width=16, layers=2, steps=150, lr=1e-2)
+    again = PixelCNN(Codes(4, 4), width=16, layers=2, epochs=15, lr=1e-2)
     again.fit(z.float())
     assert torch.equal(drawn, again.sample(200, torch.Generator().manual_seed(1)))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_pixelcnn_stops_when_held_back_latents_become_less_likely():
+    """Codes without any structure can only be memorised."""
+    z = torch.randint(3, (40, 4, 4), generator=torch.Generator().manual_seed(0))
+    sampler, passes = PixelCNN(Codes(4, 4), width=16, layers=2, epochs=200, batch_size=40, lr=1e-2), []
+    loss = sampler.loss
+    sampler.loss = lambda *arguments: passes.append(None) or loss(*arguments)
+    sampler.fit(z.float())
+    assert len(passes) < 150
+    held_back = torch.randint(3, (200, 1, 4, 4), generator=torch.Generator().manual_seed(1))
+    assert loss(held_back, None, torch.Generator()).mean() / 16 < math.log(3) + 0.2
 
 
 def test_labels_condition_a_pixelcnn():
     generator = torch.Generator().manual_seed(0)
     kind = torch.randint(3, (300,), generator=generator)
     z, y = kind[:, None, None].expand(300, 2, 2).float(), torch.eye(3)[kind]
-    sampler = PixelCNN(Codes(2, 2), width=8, layers=1, steps=100, lr=1e-2, label_dim=3)
+    sampler = PixelCNN(Codes(2, 2), width=8, layers=1, epochs=10, lr=1e-2, label_dim=3)
     sampler.fit(z, y)
     drawn = sampler.sample(3, torch.Generator().manual_seed(0), y=torch.eye(3))
     assert torch.equal(drawn, torch.arange(3.0)[:, None, None].expand(3, 2, 2))

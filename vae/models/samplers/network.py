@@ -118,6 +118,7 @@ def train_network(
     batch_size: int,
     lr: float,
     seed: int,
+    patience: int = CHECKS,
 ) -> None:
     """Train a network from new weights; they end where the loss of the data held back was lowest.
 
@@ -130,11 +131,13 @@ def train_network(
         batch_size: rows of a step.
         lr: learning rate of the first step.
         seed: the same seed gives the same weights.
+        patience: the training ends when that loss has not improved in so many of its `CHECKS` checks.
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(z), generator=generator).to(z.device)
     held_back, kept = order[::HELD_BACK], order[torch.arange(len(z), device=z.device) % HELD_BACK > 0]
-    best, best_loss = None, float("inf")
+    best, best_loss, best_step = None, float("inf"), 0
+    interval = max(1, steps // CHECKS)
     devices = [z.device] if z.is_cuda else []
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -151,12 +154,14 @@ def train_network(
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-            if (step + 1) % max(1, steps // CHECKS) == 0 or step + 1 == steps:
+            if (step + 1) % interval == 0 or step + 1 == steps:
                 with torch.no_grad():
                     labels = None if y is None else y[held_back]
                     reached = loss(z[held_back], labels, torch.Generator().manual_seed(seed)).mean().item()
                 if reached < best_loss:
-                    best, best_loss = copy.deepcopy(network.state_dict()), reached
+                    best, best_loss, best_step = copy.deepcopy(network.state_dict()), reached, step
+                elif step - best_step >= patience * interval:
+                    break
         if best is None:
             raise InputError("the loss of the sampler is not finite: lower sampler.lr, or choose another sampler")
         network.load_state_dict(best)

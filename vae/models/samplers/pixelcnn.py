@@ -12,6 +12,7 @@ from vae.models.samplers.network import MIN_LATENTS, train_network
 from vae.models.samplers.sampler import Sampler
 
 MIN_TEMPERATURE = 1e-3  # divides the logits
+PATIENCE = 4  # checks of the held-back latents without an improvement, of `network.CHECKS`, that end the training
 
 
 class GatedLayer(nn.Module):
@@ -49,7 +50,8 @@ class PixelCNN(Sampler):
         latent: discrete latent with a codebook.
         width: feature maps of each stack.
         layers: gated layers.
-        steps: steps of Adam; the weights end where the loss of held-back latents was lowest.
+        epochs: upper bound on the passes over the latents; the training ends early when the likelihood of held-back
+            latents no longer rises, and the weights are those at which it was highest.
         batch_size: images of a step.
         lr: learning rate of the first step.
         seed: of weights and batches.
@@ -67,19 +69,19 @@ class PixelCNN(Sampler):
         latent: Latent,
         width: int = 48,
         layers: int = 4,
-        steps: int = 500,
+        epochs: int = 20,
         batch_size: int = 32,
         lr: float = 2e-3,
         seed: int = 0,
         label_dim: int = 0,
     ) -> None:
         super().__init__(latent, label_dim)
-        for name, value in (("width", width), ("layers", layers), ("steps", steps), ("batch_size", batch_size)):
+        for name, value in (("width", width), ("layers", layers), ("epochs", epochs), ("batch_size", batch_size)):
             if value < 1:
                 raise InputError(f"sampler.{name} must be at least 1, not {value}")
         if not lr > 0:
             raise InputError(f"sampler.lr must be positive, not {lr}")
-        self.steps, self.batch_size, self.lr, self.seed = steps, batch_size, lr, seed
+        self.epochs, self.batch_size, self.lr, self.seed = epochs, batch_size, lr, seed
         self.index_shape = (1, *latent.index_shape)[-3:]  # depth, h, w
         depth, height, breadth = self.index_shape
         self.num_codes = latent.num_codes
@@ -150,7 +152,8 @@ class PixelCNN(Sampler):
         weight = self.position.weight
         indices = indices_of(self.latent, z).unflatten(1, self.index_shape).to(weight.device)
         y = None if y is None else y.to(weight)
-        train_network(self, self.loss, indices, y, self.steps, self.batch_size, self.lr, self.seed)
+        steps = self.epochs * -(-len(z) // self.batch_size)
+        train_network(self, self.loss, indices, y, steps, self.batch_size, self.lr, self.seed, PATIENCE)
         self.fitted.fill_(True)
 
     def sample(
