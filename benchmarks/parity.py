@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from benchmarks import parity_latents, parity_objectives, vanilla
 from benchmarks.measuring import Row
-from benchmarks.parity_case import HALF, ONE, PIXELS, SIZE, Case, gaussian_constant
+from benchmarks.parity_case import HALF, ONE, PIXELS, SIZE, Case, gaussian_constant, labels_of
 from benchmarks.vanilla import OURS
 from vae.cli.compose import compose
 from vae.data.batch import Batch
@@ -112,20 +112,22 @@ def sides(
     """Return a module with all parameters, our loss and the peer's: `(B, 3, S, S)` → nats per image."""
     torch.manual_seed(0)
     ours = [option for option in OURS if not option.startswith(("latent.", "regularizer."))]
-    config = compose("train", *ours, *case.options, f"data.image_size={SIZE}")
+    config = compose("train", *(ours if case.shared_network else ()), *case.options, f"data.image_size={SIZE}")
     if "init_scale" in config.latent:
         config.latent.init_scale = 1.0  # PyTorch's own, as in the peers
     model, objective = build(config).train(), instantiate(config.objective)
     model.regularizer.attach()
     objective.attach(model)
-    encoder, decoder = SharedEncoder(model), vanilla.Decoder(SIZE, model.latent.shape[0])
-    for name, layers in model.decoder.named_children():
-        setattr(decoder, name, layers)
+    encoder, decoder = model.encoder, model.decoder
+    if case.shared_network:
+        encoder, decoder = SharedEncoder(model), vanilla.Decoder(SIZE, model.latent.shape[0])
+        for name, layers in model.decoder.named_children():
+            setattr(decoder, name, layers)
     theirs = case.make(peers, model, encoder, decoder)
     state = State(dataset_size=DATASET)
     return (
         nn.ModuleList([model, objective]),
-        lambda x: objective(model, Batch(x), state).loss.mean() - case.constant,
+        lambda x: objective(model, Batch(x, labels_of(model, x)), state).loss.mean() - case.constant,
         theirs,
     )
 

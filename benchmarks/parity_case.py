@@ -5,6 +5,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from vae.models.vae import VAE
@@ -28,6 +29,7 @@ class Case(NamedTuple):
         evaluation: compare in evaluation mode.
         compares_loss: whether the values of both losses mean the same.
         double: compare in float64, where a loss exponentiates nats of an image.
+        shared_network: both sides have the layers of `vanilla`; else `make` is given our encoder and decoder.
     """
 
     name: str
@@ -39,6 +41,12 @@ class Case(NamedTuple):
     evaluation: bool = False
     compares_loss: bool = True
     double: bool = False
+    shared_network: bool = True
+
+
+def labels_of(model: VAE, x: Tensor) -> Tensor | None:
+    """Return one-hot labels `(B, C)` of images for a conditional model; None for another."""
+    return None if model.labels is None else torch.eye(model.labels.dim).to(x)[torch.arange(len(x)) % model.labels.dim]
 
 
 def gaussian_constant(scale: float) -> float:

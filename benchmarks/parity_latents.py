@@ -11,11 +11,12 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor, nn
 
-from benchmarks.parity_case import HALF, ONE, PIXELS, SIZE, Case, gaussian_constant
+from benchmarks.parity_case import HALF, ONE, PIXELS, SIZE, Case, gaussian_constant, labels_of
 from vae.models.vae import VAE
 
 WEIGHT = 0.00025  # M_N, of the KL divergence in PyTorch-VAE
 CLASSES = 10
+LATENTS = 128
 
 
 def of_pythae(name: str, config: str, share: Callable[[nn.Module, VAE], None], **options: object) -> Callable:
@@ -106,8 +107,59 @@ def _both(model: VAE, h: Tensor) -> list[Tensor]:
     return [*model.latent.gaussian.head(h).chunk(2, dim=1), model.latent.categorical.head(h)]
 
 
+def _share_codes(model: VAE, embedding: nn.Embedding) -> None:
+    """Let a peer look up our codes, spread as the encoder's outputs are."""
+    model.latent.codebook.codes.data.normal_()
+    embedding.weight = model.latent.codebook.codes
+
+
+def pythae_codes(peers: SimpleNamespace, model: VAE, encoder: nn.Module, decoder: nn.Module) -> Callable:
+    """Return the loss of pythae's VQVAE, whose penalties are means over all numbers of z and ours sums."""
+    size = math.prod(model.latent.shape)
+    way, models = peers.pythae_way, peers.pythae
+    config = models.VQVAEConfig(
+        input_dim=(3, SIZE, SIZE), latent_dim=LATENTS, num_embeddings=model.latent.num_codes, use_ema=False,
+        commitment_loss_factor=0.25 * size, quantization_loss_factor=float(size),
+    )  # fmt: skip
+    peer = models.VQVAE(config, way.Encoder(SIZE), way.Decoder(SIZE))
+    peer.encoder.forward = lambda x: SimpleNamespace(embedding=model.latent.head(encoder(x)[-1]))
+    peer.decoder.forward = lambda z: SimpleNamespace(reconstruction=decoder(z))
+    peer._set_quantizer(config)
+    _share_codes(model, peer.quantizer.embeddings)
+    return lambda x: peer({"data": x}).loss
+
+
+def pytorch_vae_codes(peers: SimpleNamespace, model: VAE, encoder: nn.Module, decoder: nn.Module) -> Callable:
+    """Return the loss of PyTorch-VAE's VQVAE; its means become our sums where z has as many numbers as x."""
+    codes = {"embedding_dim": model.latent.shape[0], "num_embeddings": model.latent.num_codes}
+    peer = peers.pytorch_vae("vq_vae").VQVAE(in_channels=3, **codes)
+    peer.encode, peer.decode = lambda x: [model.latent.head(encoder(x)[-1])], decoder.forward
+    _share_codes(model, peer.vq_layer.embedding)
+    return lambda x: PIXELS * peer.loss_function(*peer(x))["loss"]
+
+
+def conditional(peers: SimpleNamespace, model: VAE, encoder: nn.Module, decoder: nn.Module) -> Callable:
+    """Return the loss of PyTorch-VAE's ConditionalVAE with our network, which reads the labels in its own way."""
+    classes = model.labels.dim
+    peer = peers.pytorch_vae("cvae").ConditionalVAE(in_channels=3, num_classes=classes, latent_dim=LATENTS)
+    peer.embed_data = nn.Identity()
+    peer.decode = lambda z_and_y: decoder(z_and_y[:, :-classes], z_and_y[:, -classes:])
+
+    def loss(x: Tensor) -> Tensor:
+        y = labels_of(model, x)
+        peer.encode = lambda _: model.latent.head(encoder(x, y)[-1].flatten(1)).chunk(2, dim=1)
+        return PIXELS * peer.loss_function(*peer(x, labels=y), M_N=WEIGHT)["loss"]
+
+    return loss
+
+
 CAPACITY = 25 / 25000  # of PyTorch-VAE's JointVAE at its first step
 BETA = f"regularizer.beta={WEIGHT * PIXELS}"
+CLASS = "+labels={kind: {a: 0.5, b: 0.3, c: 0.2}}"  # a label of three classes, with their frequencies
+CODES = (  # z has 48·16·16 numbers, as many as an image
+    *HALF, "model=resnet", "model.channels=[32,64]", "latent=vq", "latent.code_dim=48", "latent.num_codes=64",
+    "latent.ema=null", "latent.min_usage=0", "regularizer.beta=0", "sampler=prior",
+)  # fmt: skip
 CASES = [
     Case(
         "planar flow", "pythae VAE_LinNF", (*ONE, "latent=flow", "latent.kind=planar", "latent.transforms=5"),
@@ -156,9 +208,30 @@ CASES = [
         "with our latents, at the first step; it takes the distance of the mean KL divergence of a batch from the "
         "capacity, and ours is that of each image",
     ),
+    Case(
+        "VQ-VAE, codes by gradients", "pythae VQVAE", CODES, pythae_codes, gaussian_constant(math.sqrt(0.5)),
+        "its penalties are means over the numbers of z, so its default weights are ours divided by their count",
+        shared_network=False,
+    ),
+    Case(
+        "VQ-VAE, codes by gradients", "PyTorch-VAE VQVAE", CODES, pytorch_vae_codes, gaussian_constant(math.sqrt(0.5)),
+        "reconstruction and penalties are means, which have the ratio of the paper where z has as many numbers as x; "
+        "it cannot draw new images",
+        shared_network=False,
+    ),
+    Case(
+        "conditional VAE, 3 classes", "PyTorch-VAE ConditionalVAE",
+        (*HALF, BETA, "model=conv", f"model.latent_dim={LATENTS}", "latent.init_scale=1", CLASS), conditional,
+        gaussian_constant(math.sqrt(0.5)), "with our network, where labels are constant maps; its own learns a map",
+        shared_network=False,
+    ),
 ]  # fmt: skip
 
 WRONG = {
+    "pythae HVAE": "moves z by the momentum before its half-step, drops the cooled momentum, and samples with a σ of "
+    "softplus(h), but takes h for log σ² in q",
+    "pythae RHVAE": "draws the momentum of a training step with the covariance L·Lᵀ, a part of G⁻¹, instead of G, and "
+    "leaves its density, with log det G(z_0), out of the bound",
     "PyTorch-VAE GammaVAE": "softmax makes shapes and rates of an image sum to 1, the divergence takes the shape for a "
     "scale, and the sample has the shape α + 8 without the factors that lead back to α (Naesseth et al. 2017, eq. 11)",
     "PyTorch-VAE VampVAE": "divides log σ² by σ² in both densities, samples from N(0, I), and runs on CUDA alone",
