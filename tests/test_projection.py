@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from vae.cli.compose import compose
 from vae.cli.errors import InputError
 from vae.data import align
 from vae.data.landmarks import landmark_file, write_landmarks
@@ -17,7 +18,7 @@ from vae.models.projected import Projected, load_projected, mix
 from vae.models.projection import project
 from vae.predict_model import predict
 from vae.runs.lookup import find_run
-from vae.visualization.projection import put_back
+from vae.visualization.photo_frame import put_back
 
 
 @pytest.fixture(scope="module")
@@ -139,23 +140,65 @@ def test_a_face_that_is_put_back_changes_nothing_else():
     )
 
 
-def test_the_command_writes_all_files(composed, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A drawn cat turned by EXIF, with its landmarks; a wall; and a text."""
+    folder = tmp_path_factory.mktemp("photos")
     image, points = draw_cat(5)
-    (tmp_path / "photos").mkdir()
     exif = Image.Exif()
     exif[0x0112] = 6
-    image.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "photos" / "tom.png", exif=exif)
+    image.transpose(Image.Transpose.ROTATE_90).save(folder / "tom.png", exif=exif)
     turned = np.column_stack([points[:, 1], image.width - 1 - points[:, 0]])
-    write_landmarks(landmark_file(tmp_path / "photos" / "tom.png"), turned)
-    Image.new("RGB", (90, 60), "teal").save(tmp_path / "photos" / "wall.png")
-    (tmp_path / "photos" / "text.jpg").write_text("no image")
-    options = ["run=models/cats64", "mode=project", f"images={tmp_path}/photos", "optimization_steps=4"]
-    written = predict(composed("predict", *options, f"out={tmp_path}/out"))
-    kinds = ["-face.png", "-reconstruction.png", "-projection.png", "-photo.png", ".safetensors"]
-    assert [path.name for path in written] == [name + kind for name in ("tom", "wall") for kind in kinds]
+    write_landmarks(landmark_file(folder / "tom.png"), turned)
+    Image.new("RGB", (90, 60), "teal").save(folder / "wall.png")
+    (folder / "text.jpg").write_text("no image")
+    return folder
+
+
+OPTIONS = ["run=models/cats64", "optimization_steps=4", "fps=5", "seconds=2"]
+KINDS = ["-face.png", "-reconstruction.png", "-projection.png", ".safetensors", "-photo.png"]
+
+
+def test_the_command_writes_all_files(photos, tmp_path, capsys):
+    written = predict(compose("predict", *OPTIONS, "mode=project", f"images={photos}", f"out={tmp_path}/out"))
+    assert [path.name for path in written] == ["tom" + kind for kind in KINDS]
     assert all(path.is_file() for path in written)
     said = capsys.readouterr().out
-    assert "1 faces found, 1 cropped" in said and "skipped:" in said and "dB" in said
-    assert Image.open(tmp_path / "out" / "tom-photo.png").size == image.size  # upright
+    assert "1 faces projected" in said and "dB" in said
+    assert "wall.png: found no cat's face" in said and "text.jpg: cannot be read" in said
+    assert Image.open(tmp_path / "out" / "tom-photo.png").size == draw_cat(5)[0].size  # upright
     with pytest.raises(InputError, match="mode=project needs images=FOLDER"):
-        predict(composed("predict", *options[:2]))
+        predict(compose("predict", *OPTIONS, "mode=project"))
+    with pytest.raises(InputError, match="none of its 1 images can be used; the last: .*wall.png: found no cat's face"):
+        predict(compose("predict", *OPTIONS, "mode=project", f"images={photos}/wall.png"))
+
+
+def test_a_photo_is_edited_and_put_back(photos, tmp_path):
+    options = [*OPTIONS, "mode=edit", f"out={tmp_path}"]
+    written = predict(compose("predict", *options, f"image={photos}/tom.png", "directions.lighter=2"))
+    assert [path.name for path in written] == ["tom" + kind for kind in [*KINDS, "-edit.png", "-edit-photo.png"]]
+    before, after = (np.asarray(Image.open(tmp_path / f"tom-{name}.png"), int) for name in ("projection", "edit"))
+    assert after.mean() > before.mean() + 5
+    photo, edited = np.asarray(draw_cat(5)[0], int), np.asarray(Image.open(tmp_path / "tom-edit-photo.png"), int)
+    assert photo.shape == edited.shape and edited.mean() > photo.mean() + 1
+    again = predict(compose("predict", *options, f"image={tmp_path}/tom.safetensors", "directions.lighter=2"))
+    assert [path.name for path in again] == ["tom-edit.png"]
+    assert np.abs(np.asarray(Image.open(again[0]), int) - after).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["mode=edit"], "mode=edit needs image=PHOTO"),
+        (["mode=edit", "image=7"], "needs directions.NAME.*it has darker, lighter"),
+        (["mode=edit", "image=7", "directions.bluer=1"], "directions.bluer: .*it has darker, lighter.*data set"),
+        (["mode=edit", "image=7", "directions.lighter=many"], "directions.lighter must be a number"),
+        (["mode=edit", "image=none.jpg", "directions.lighter=1"], "image=none.jpg: no such photo"),
+        (["mode=edit", "image=none.safetensors", "directions.lighter=1"], "cannot be read"),
+        (["mode=morph", "image=7"], "mode=morph needs image=CAT and to=CAT"),
+    ],
+)
+def test_mistakes_are_refused_in_one_line(options, words):
+    with pytest.raises(InputError, match=words) as error:
+        predict(compose("predict", *OPTIONS, *options))
+    assert "\n" not in str(error.value)

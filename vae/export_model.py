@@ -116,37 +116,19 @@ def named_directions(config: DictConfig, latents, options: DictConfig):
     Raises:
         InputError: a name cannot be shown.
     """
-    import numpy as np
-
-    from vae.data.attributes import of_index, of_pictures
-    from vae.data.store import FaceStore
-    from vae.models.directions import fit_attribute_directions
+    from vae.models.attribute_directions import DataSetMissing, fit_directions
 
     if options.directions is None:
         return None
-    words = {str(name): ends for name, ends in options.directions.items()}
-    for name, ends in words.items():
+    names = {str(name): ends for name, ends in options.directions.items()}
+    for name, ends in names.items():
         if not OmegaConf.is_list(ends) or len(ends) != 2:
             raise InputError(f"directions.{name} must be the names of both ends, such as [less,more], not {ends}")
-    folder = Path(config.data.processed_dir).expanduser() / config.data.name
     try:
-        store = FaceStore(folder)
-    except InputError:
-        print(f"No new names for directions: the data set of the model is not in {folder}.")
+        return fit_directions(config, latents, names, options.min_r2, options.max_directions)
+    except DataSetMissing as error:
+        print(f"No new names for directions: {error}.")
         return None
-    rows = np.flatnonzero(store.split == "train")
-    if len(latents) != len(rows) * (2 if config.data.flip > 0 else 1):
-        print(f"No new names for directions: {folder} has changed since the training.")
-        return None
-    index = [store.index[row] for row in rows]
-    group = OmegaConf.select(config, "data.split.group")
-    columns = {name: values for name, values in of_index(index).items() if name != group}
-    faces = store.resized(config.data.image_size)
-    groups = [row.get(group) or place for place, row in enumerate(index)]
-    attributes = columns | of_pictures(faces[row] for row in rows)
-    return fit_attribute_directions(
-        latents[: len(rows)], attributes, words, groups, options.min_r2, options.max_directions
-    )
 
 
 def shareable(config: DictConfig) -> DictConfig:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vae.models.vae import VAE
 
 SHEET = 32  # images on the sheet of reconstructions
+MAX_AMOUNT = 10  # standard deviations that an image is moved along a direction
 
 
 def predict(config: DictConfig) -> list[Path]:
@@ -23,7 +24,14 @@ def predict(config: DictConfig) -> list[Path]:
     Raises:
         InputError: an option is out of its range, or there is no such model, label or image.
     """
-    modes = {"sample": sample, "interpolate": interpolate, "reconstruct": reconstruct, "project": project}
+    modes = {
+        "sample": sample,
+        "interpolate": interpolate,
+        "reconstruct": reconstruct,
+        "project": project,
+        "edit": edit,
+        "morph": morph,
+    }
     if config.mode not in modes:
         raise InputError(f"mode must be one of {', '.join(modes)}, not {config.mode!r}")
     from vae.models.serialization import load
@@ -146,6 +154,41 @@ def project(model: "VAE", config: DictConfig, out: Path) -> list[Path]:
         raise InputError("mode=project needs images=FOLDER, the photos to project")
     y = model.draw_labels(1, config.seed, config.condition) if config.condition else None
     return project_photos(model, Path(config.images).expanduser(), out, config.optimization_steps, config.seed, y)
+
+
+def edit(model: "VAE", config: DictConfig, out: Path) -> list[Path]:
+    """Move the cat of `image` along the directions of `directions`; see `vae.visualization.projection.edit_cat`."""
+    require("cv2", "train", "reading photos")
+    from vae.models.attribute_directions import directions_with
+    from vae.visualization.projection import edit_cat, find_cat
+
+    if not config.image:
+        raise InputError("mode=edit needs image=PHOTO, the cat to edit, and directions.NAME=AMOUNT, such as 2.0")
+    amounts = {str(name): amount for name, amount in config.directions.items()}
+    for name, amount in amounts.items():
+        if isinstance(amount, bool) or not isinstance(amount, int | float) or not abs(amount) <= MAX_AMOUNT:
+            raise InputError(f"directions.{name} must be a number in [-{MAX_AMOUNT}, {MAX_AMOUNT}], not {amount!r}")
+    directions = directions_with(model, amounts)
+    if not amounts:
+        raise InputError(f"mode=edit needs directions.NAME=AMOUNT, such as 2.0; {directions.known()}")
+    y = model.draw_labels(1, config.seed, config.condition) if config.condition else None
+    cat, written = find_cat(model, "image", str(config.image), out, config.optimization_steps, config.seed, y)
+    return written + edit_cat(model, cat, directions, amounts, out)
+
+
+def morph(model: "VAE", config: DictConfig, out: Path) -> list[Path]:
+    """Write films from the cat of `image` to that of `to` and back; see `vae.visualization.morph.save_morph`."""
+    require("cv2", "train", "reading photos")
+    require("av", "train", "writing MP4 files")
+    from vae.visualization.morph import save_morph
+    from vae.visualization.projection import find_cat
+
+    if not config.image or not config.to:
+        raise InputError("mode=morph needs image=CAT and to=CAT: photos, .safetensors files or seeds of new cats")
+    y = model.draw_labels(1, config.seed, config.condition) if config.condition else None
+    a, files_a = find_cat(model, "image", str(config.image), out, config.optimization_steps, config.seed, y)
+    b, files_b = find_cat(model, "to", str(config.to), out, config.optimization_steps, config.seed, y)
+    return files_a + files_b + save_morph(model, a, b, out, config.seconds, config.fps, config.grid)
 
 
 @command("predict")

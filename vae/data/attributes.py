@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 MAX_COLUMNS = 64  # of an index that are read
+MAX_VALUES = 16  # of a column of words that is a category
+STANDARD = ("file", "landmarks", "split", "face")  # columns of an index that describe no image
 
 
 def of_pictures(faces: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
@@ -42,3 +44,29 @@ def of_index(rows: Sequence[dict[str, str]]) -> dict[str, np.ndarray]:
         if all(map(math.isfinite, values)) and np.ptp(values) > 0:
             found[name] = values
     return found
+
+
+def of_categories(rows: Sequence[dict[str, str]]) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, str]]]:
+    """Return the values of the columns of an index that hold words, up to `MAX_VALUES` different ones.
+
+    Returns:
+        "column value" → `(N,)`, 1 where the image has it and 0 elsewhere; and the same names → the names of both ends
+        of a direction, such as ("other fur", "fur black").
+    """
+    found, ends = {}, {}
+    for column in list(rows[0])[:MAX_COLUMNS] if rows else ():
+        cells = np.array([row.get(column) or "" for row in rows])
+        values = np.unique(cells)
+        if column in STANDARD or not 2 <= len(values) <= MAX_VALUES or any(map(_is_number, values)):
+            continue
+        for value in filter(None, values):
+            name = " ".join(f"{column} {value}".replace("_", " ").split())[:40]
+            found[name], ends[name] = (cells == value).astype(float), (f"other {column}"[:40], name)
+    return found, ends
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False

@@ -88,6 +88,18 @@ def stored(points: np.ndarray, orientation: int, width: int, height: int) -> np.
         width: of the upright photo, in pixels.
         height: the same.
     """
+    mirrored = orientation in (2, 4, 5, 7)  # then the left eye is the right one
+    points = _stored(points, orientation, width, height)
+    return points[MIRRORED[: len(points)]] if mirrored else points
+
+
+def stored_matrix(orientation: int, width: int, height: int) -> np.ndarray:
+    """Return the (2, 3) matrix from an upright photo to the stored image; arguments as for `stored`."""
+    origin, right, below = _stored(np.array([(0.0, 0), (1, 0), (0, 1)]), orientation, width, height)
+    return np.column_stack([right - origin, below - origin, origin])
+
+
+def _stored(points: np.ndarray, orientation: int, width: int, height: int) -> np.ndarray:
     x, y = points.T
     right, bottom = width - 1 - x, height - 1 - y
     ways = {
@@ -99,6 +111,4 @@ def stored(points: np.ndarray, orientation: int, width: int, height: int) -> np.
         7: (bottom, right),
         8: (bottom, x),
     }
-    points = np.column_stack(ways.get(orientation, (x, y)))
-    mirrored = orientation in (2, 4, 5, 7)  # then the left eye is the right one
-    return points[MIRRORED[: len(points)]] if mirrored else points
+    return np.column_stack(ways.get(orientation, (x, y)))

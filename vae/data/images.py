@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vae.cli.errors import InputError
 from vae.data.detect import NoFace
-from vae.data.extraction import Face, extract_face
+from vae.data.extraction import Face, extract_face, extract_faces
 from vae.data.landmarks import landmark_file
 from vae.data.sources import find_photos
 
@@ -70,12 +70,22 @@ def iterate_images(
 
 
 def read_face(photo: Path, data: Mapping[str, Any]) -> Face:
-    """Extract the face of a photo, or its centre where there is none."""
-    fill = data.get("fill", "replicate")
-    if data.get("align") == "center":
-        marked = landmark_file(photo)
-        return extract_face(photo, "detect" if os.path.isfile(marked) else "center", fill)
+    """Extract the most confident face of a photo, or its centre where there is none."""
     try:
-        return extract_face(photo, "cascade" if data.get("align") == "cascade" else "detect", fill)
+        return read_faces(photo, data)[0]
     except NoFace:
-        return extract_face(photo, "center", fill)
+        return extract_face(photo, "center", data.get("fill", "replicate"))
+
+
+def read_faces(photo: Path, data: Mapping[str, Any], min_eye_distance: float = 0.0) -> list[Face]:
+    """Extract all faces of a photo, the most confident first; the centre, for a model of centre crops.
+
+    Raises:
+        NoFace: there is none.
+        InputError: the photo cannot be read, or the eyes of all its faces are fewer pixels apart.
+    """
+    align = data.get("align", "detect")
+    if align == "center" and os.path.isfile(landmark_file(photo)):
+        align = "landmarks"
+    method = align if align in ("center", "cascade") else "detect"
+    return extract_faces(photo, method, data.get("fill", "replicate"), min_eye_distance)

@@ -69,8 +69,16 @@ class Directions(NamedTuple):
             for name, sign in zip(names, (-1, 1), strict=False):
                 if _plain(word) == _plain(name):
                     return row, sign
-        known = ", ".join(end for names in ends for end in names) or "none: export it with directions"
-        raise InputError(f"this model has no direction {word!r}; it has {known}")
+        raise InputError(f"this model has no direction {word!r}; {self.known()}")
+
+    def has(self, word: str) -> bool:
+        """Return whether a direction has an end of this name, see `end`."""
+        return any(_plain(word) == _plain(end) for name in self.names if name for end in name.split(" – "))
+
+    def known(self) -> str:
+        """Return a clause that lists the names of all ends."""
+        ends = [end for name in self.names if name for end in name.split(" – ")]
+        return f"it has {', '.join(ends) or 'none: export it with directions'}"
 
     def step(self, amounts: Mapping[str, float]) -> Tensor:
         """Return the difference of latents `(*latent)` that moves an image along named directions.

@@ -166,6 +166,7 @@ def load(run: Path | str, sampler: DictConfig | None = None) -> VAE:
         model.sampler = instantiate(sampler, latent=model.latent, label_dim=label_dim)
         model.sampler.fit(load_latents(folder), load_labels(folder))
     model.config = config
+    model.run = folder
     return model.eval()
 
 
