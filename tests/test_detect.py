@@ -201,3 +201,36 @@ def test_accuracy_is_that_of_eyes_and_mouth(tmp_path):
     np.testing.assert_allclose(result.errors, [0, 0.05, 99 * 2**0.5 / 40, np.inf])
     assert result.within(0.1) == 0.5 and result.median == pytest.approx(0.025)
     assert result.confidence.tolist() == [0.9, 0.8, 0.7, 0]
+
+
+def test_several_cats_in_a_photo_give_several_faces_in_one_split(tmp_path, monkeypatch, composed):
+    photos = tmp_path / "raw"
+    photos.mkdir()
+    for number in range(12):
+        Image.effect_noise((600, 300), 60).save(photos / f"{number}.png")
+    write_landmarks(landmark_file(photos / "0.png"), [(100, 100), (160, 100), (130, 150)])
+    found = [
+        FoundFace(np.array([(100.0, 100), (160, 100), (130, 150)]) + (shift, 0), 0.9 - shift / 1e3)
+        for shift in (0, 250)
+    ]
+    tiny = FoundFace(np.array([(20.0, 20), (24, 20), (22, 24)]), 0.6)
+    monkeypatch.setattr(detect, "find_faces", lambda path, method: [*found, tiny])
+    options = ["data=folder", f"data.raw_dir={photos}", f"data.processed_dir={tmp_path}", "data.align=detect"]
+    shares = ["data.split.val=0.3", "data.split.test=0.3"]
+    for method in ("hash", "random"):
+        config = composed("make_dataset", *options, *shares, f"data.split.method={method}")
+        store = FaceStore(make_dataset(config.data))
+        assert len(store) == 1 + 2 * 11
+        by_photo = {}
+        for row in store.index:
+            by_photo.setdefault(row["file"], []).append(row)
+        assert [row["face"] for row in by_photo["0.png"]] == ["1"]  # a .cat file holds one face
+        assert all([row["face"] for row in rows] == ["1", "2"] for name, rows in by_photo.items() if name != "0.png")
+        assert [row["confidence"] for row in by_photo["1.png"]] == ["0.900", "0.650"]
+        assert all(len({row["split"] for row in rows}) == 1 for rows in by_photo.values())
+        assert {row["split"] for row in store.index} == {"train", "val", "test"}
+    before = store.faces[1:3].copy()
+    assert not np.array_equal(*before)
+    Image.effect_noise((600, 300), 60).save(photos / "99.png")
+    store = FaceStore(make_dataset(config.data))  # only the new photo is prepared; the others keep both faces
+    assert len(store) == 1 + 2 * 12 and np.array_equal(store.faces[1:3], before)

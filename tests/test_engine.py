@@ -235,7 +235,7 @@ def test_an_interrupted_preparation_leaves_the_data_set_as_it_was(make, raw, mon
     folder = make("cats")
     before = (folder / META).read_bytes()
     save_photo(raw / "99.png", 250)
-    monkeypatch.setattr("vae.data.preparation._result", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("vae.data.preparation._results", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         make("cats")
     assert (folder / META).read_bytes() == before and len(FaceStore(folder)) == 38

@@ -15,7 +15,7 @@ from vae.models.projected import Projected
 from vae.models.vae import VAE
 from vae.visualization.animations import save_back_and_forth
 from vae.visualization.images import encode_png, grid, to_uint8
-from vae.visualization.projection import put_back
+from vae.visualization.photo_frame import put_back
 
 
 def grid_png(images: Tensor) -> bytes:

@@ -15,7 +15,7 @@ from vae.app.session import Neighbours, Session
 from vae.data.align import SIZE, face_matrix
 from vae.metrics.reconstruction import psnr
 from vae.visualization.images import to_uint8
-from vae.visualization.projection import put_back
+from vae.visualization.photo_frame import put_back
 from vae.visualization.rendering import data_uri, encode_webp, render
 
 MAX_SHOWN = 800  # pixels of a photo as it is shown

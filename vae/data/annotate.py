@@ -36,7 +36,7 @@ def annotate(folder: Path, raw_dir: Path, out: Path) -> tuple[int, int]:
     """
     if out.resolve().is_relative_to(raw_dir.resolve()):
         raise InputError(f"annotated_dir={out} lies in data.raw_dir={raw_dir}: name a folder outside of it")
-    rows = FaceStore(folder).index
+    rows = [row for row in FaceStore(folder).index if row.get("face", "1") in ("", "1")]  # a .cat file holds one face
     with open(folder / SKIPPED, newline="", encoding="utf-8", errors="surrogateescape") as file:
         reasons = (NoFace.reason, DoubtfulFace.reason)
         faceless = [row["file"] for row in csv.DictReader(file) if row["reason"] in reasons]

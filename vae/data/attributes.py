@@ -37,6 +37,8 @@ def of_index(rows: Sequence[dict[str, str]]) -> dict[str, np.ndarray]:
     """Return the columns of an index that hold finite numbers alone and vary, column → `(N,)`."""
     found = {}
     for name in list(rows[0])[:MAX_COLUMNS] if rows else ():
+        if name in STANDARD:
+            continue
         try:
             values = np.array([float(row[name]) for row in rows])
         except (KeyError, TypeError, ValueError):

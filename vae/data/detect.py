@@ -18,7 +18,7 @@ from vae.data.detection import cascade
 from vae.data.detection.face import MIN_CONFIDENCE, MIRRORED, FoundFace
 from vae.data.landmarks import landmark_file
 
-VERSION = 2  # of the landmarks found: raise it, and data sets that used them are made again
+VERSION = 3  # of the landmarks found: raise it, and data sets that used them are made again
 
 EXIF_ORIENTATION = 0x0112
 

@@ -20,7 +20,7 @@ from vae.data import store
 from vae.data.cartoon import attribute_file
 from vae.data.contact_sheet import write_contact_sheet, write_doubt_sheet
 from vae.data.engine import map_photos
-from vae.data.extraction import extract_face
+from vae.data.extraction import extract_faces
 from vae.data.landmarks import format_landmarks, landmark_file
 from vae.data.options import check_options, face_settings, split_settings
 from vae.data.photo_store import StoredPhoto, is_url, list_photos, with_fetched
@@ -28,7 +28,7 @@ from vae.data.shards import encode_face
 from vae.data.sources import find_photos
 from vae.data.split import choose_splits, copy_splits
 from vae.data.transfer import download, upload
-from vae.data.unchanged import Result, Unchanged, stamp
+from vae.data.unchanged import Results, Unchanged, stamp
 from vae.runs.files import remove_stale
 
 Attributes = Callable[[Path], dict[str, Any]]
@@ -100,10 +100,10 @@ def make_dataset(data: DictConfig) -> Path:
             elif done:
                 print(f"{folder}: its photos or options have changed, so it is made again")
             attributes = instantiate(data.attributes) or _no_attributes
-            result = partial(_stored_result, url=raw_dir) if is_url(raw_dir) else partial(_result, raw_dir=raw_dir)
+            result = partial(_stored_results, url=raw_dir) if is_url(raw_dir) else partial(_results, raw_dir=raw_dir)
             result = partial(result, settings=settings, attributes=attributes)
 
-            def prepare(places: Sequence[int]) -> Iterator[Result]:
+            def prepare(places: Sequence[int]) -> Iterator[Results]:
                 chosen = (photos[place] for place in places)
                 return map_photos(result, chosen, data.get("engine", "threads"), data.workers, data.get("cluster"))
 
@@ -164,12 +164,15 @@ def _no_attributes(photo: Path) -> dict[str, Any]:
     return {}
 
 
-def _result(photo: Path, raw_dir: Path, settings: dict[str, Any], attributes: Attributes) -> Result:
-    """Return the face of a photo, as its writer takes it, with its row in index.csv; None with that in skipped.csv."""
+def _results(photo: Path, raw_dir: Path, settings: dict[str, Any], attributes: Attributes) -> Results:
+    """Return the faces of a photo as their writer takes them, each with its row in index.csv.
+
+    A photo that cannot be used gives None with its row in skipped.csv.
+    """
     file = photo.relative_to(raw_dir).as_posix()
     try:
         named = attributes(photo)
-        face = extract_face(
+        faces = extract_faces(
             photo,
             settings["align"],
             settings["fill"],
@@ -179,31 +182,33 @@ def _result(photo: Path, raw_dir: Path, settings: dict[str, Any], attributes: At
     except InputError as error:
         if settings["on_bad"] == "stop":
             raise
-        return None, {
+        reason = getattr(error, "reason", "unreadable")
+        return [(None, {"file": file, "reason": reason, "detail": " ".join(str(error).split())})]
+    results = []
+    for number, face in enumerate(faces, 1):
+        pixels, scale, outside = face.aligned
+        row = {
             "file": file,
-            "reason": getattr(error, "reason", "unreadable"),
-            "detail": " ".join(str(error).split()),
+            "landmarks": "" if face.landmarks is None else format_landmarks(face.landmarks),
+            "scale": f"{scale:.6g}",
+            "outside": f"{outside:.4f}",
+            "split": "",
         }
-    pixels, scale, outside = face.aligned
-    row = {
-        "file": file,
-        "landmarks": "" if face.landmarks is None else format_landmarks(face.landmarks),
-        "scale": f"{scale:.6g}",
-        "outside": f"{outside:.4f}",
-        "split": "",
-    }
-    if face.confidence is not None:
-        row["confidence"] = f"{face.confidence:.3f}"
-    stored = encode_face(pixels, align=settings["align"], **settings["shards"]) if "shards" in settings else pixels
-    return stored, row | named | row  # an attribute of one of these names does not replace it
+        if face.confidence is not None:
+            row |= {"confidence": f"{face.confidence:.3f}", "face": str(number)}
+        stored = encode_face(pixels, align=settings["align"], **settings["shards"]) if "shards" in settings else pixels
+        results.append((stored, row | named | row))  # an attribute of one of these names does not replace it
+    return results
 
 
-def _stored_result(photo: StoredPhoto, url: str, settings: dict[str, Any], attributes: Attributes) -> Result:
-    """Return the same as `_result` for a photo of an object store."""
+def _stored_results(photo: StoredPhoto, url: str, settings: dict[str, Any], attributes: Attributes) -> Results:
+    """Return the same as `_results` for a photo of an object store."""
 
-    def named_by_url(path: Path, folder: Path) -> Result:
-        face, row = _result(path, folder, settings, attributes)
-        return face, row | {"detail": row["detail"].replace(str(folder), url)} if face is None else row
+    def named_by_url(path: Path, folder: Path) -> Results:
+        return [
+            (face, row | {"detail": row["detail"].replace(str(folder), url)} if face is None else row)
+            for face, row in _results(path, folder, settings, attributes)
+        ]
 
     return with_fetched(photo, url, named_by_url)
 
@@ -212,18 +217,19 @@ def _make(
     folder: Path,
     count: int,
     stamps: Iterable[tuple[str, int]],
-    results: Iterator[Result],
+    results: Iterator[Results],
     meta: dict[str, Any],
     tar_bytes: float,
 ) -> None:
     index, skipped = [], []
     with store.open_writer(folder, meta["settings"], tar_bytes) as writer:
-        for face, row in ProgressBar(results, total=count, desc=folder.name, unit=" photos"):
-            if face is None:
-                skipped.append(row)
-            else:
-                writer.append(face)
-                index.append(row)
+        for faces_of_photo in ProgressBar(results, total=count, desc=folder.name, unit=" photos"):
+            for face, row in faces_of_photo:
+                if face is None:
+                    skipped.append(row)
+                else:
+                    writer.append(face)
+                    index.append(row)
         reasons = dict(sorted(Counter(row["reason"] for row in skipped).items()))
         summary = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         if not index:

@@ -21,10 +21,10 @@ def choose_splits(
     random_state: int = 0,
     groups: Sequence[str] | None = None,
 ) -> list[str]:
-    """Choose the split of each photo: "train", "val" or "test".
+    """Choose the split of each face: "train", "val" or "test". Faces of one photo get the same split.
 
     Args:
-        files: paths of the photos, relative to their data set.
+        files: paths of their photos, relative to the data set.
         val: share for validation.
         test: share for the test.
         seed: of the method "hash".
@@ -43,21 +43,20 @@ def choose_splits(
         return [stores.choose_split(name, val, test, seed) for name in groups or files]
     from sklearn.model_selection import train_test_split
 
-    rows = list(range(len(files)))
-    splits = ["train"] * len(files)
-    for name, share in (("test", test), ("val", val * len(files) / max(1, len(files) - _ceil(test * len(files))))):
+    photos = list(dict.fromkeys(files))
+    splits, count = dict.fromkeys(photos, "train"), len(photos)
+    for name, share in (("test", test), ("val", val * count / max(1, count - _ceil(test * count)))):
         if share == 0:
             continue
         try:
-            rows, held = train_test_split(rows, test_size=min(share, 1.0), random_state=random_state)
+            photos, held = train_test_split(photos, test_size=min(share, 1.0), random_state=random_state)
         except ValueError:
             raise InputError(
-                f"data.split: {len(files)} photos are too few for val={val} and test={test}: "
+                f"data.split: {count} photos are too few for val={val} and test={test}: "
                 "take more photos or smaller shares"
             ) from None
-        for row in held:
-            splits[row] = name
-    return splits
+        splits |= dict.fromkeys(held, name)
+    return [splits[file] for file in files]
 
 
 def _ceil(number: float) -> int:
@@ -74,7 +73,7 @@ def copy_splits(store: stores.FaceStore, raw_dir: Path, out: Path) -> dict[str, 
         the number of photos in each folder.
     """
     counts: dict[str, int] = {}
-    for row in store.index:
+    for row in {row["file"]: row for row in store.index}.values():  # of several faces of a photo, one
         photo = raw_dir / row["file"]
         for file in (photo, photo.with_name(photo.name + ".cat"), photo.with_suffix(".csv")):
             if not os.path.isfile(file):  # Path.is_file raises where the name is too long

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from vae.data.table import Rows
 from vae.runs.files import checksum
 
 STANDARD = ("file", "landmarks", "scale", "outside", "split")  # columns of index.csv that every face has
-Result = tuple[Any, dict[str, Any]]
+Results = list[
+    tuple[Any, dict[str, Any]]
+]  # of a photo: its faces with their rows, or None with the row of a skipped one
 
 
 def stamp(files: Iterable[tuple]) -> int:
@@ -33,7 +35,7 @@ class Unchanged:
     """
 
     def __init__(self, done: FaceStore | None, now: Iterable[tuple[str, int]]) -> None:
-        self.faces: dict[str, tuple[int, dict]] = {}
+        self.faces: dict[str, list[tuple[int, dict]]] = {}
         self.skipped: dict[str, dict] = {}
         if done is None or not isinstance(done.faces, np.ndarray):  # shards would be compressed a second time
             return
@@ -49,7 +51,9 @@ class Unchanged:
             same = {row["file"] for row in Rows(content) if stamps.get(row["file"]) == int(row["stamp"], 16)}
             # An attribute that a photo lacks is an empty cell.
             rows = ({k: v for k, v in row.items() if v or k in STANDARD} | {"split": ""} for row in done.index)
-            self.faces = {row["file"]: (place, row) for place, row in enumerate(rows) if row["file"] in same}
+            for place, row in enumerate(rows):
+                if row["file"] in same:
+                    self.faces.setdefault(row["file"], []).append((place, row))
             self.skipped = {row["file"]: row for row in Rows(skipped) if row["file"] in same}
             self.path, self.offset, self.shape = done.folder / FACES, done.faces.offset, done.faces.shape[1:]
 
@@ -57,9 +61,9 @@ class Unchanged:
         return len(self.faces) + len(self.skipped)
 
     def results(
-        self, count: int, names: Iterable[str], prepare: Callable[[Sequence[int]], Iterator[Result]]
-    ) -> Iterator[Result]:
-        """Yield the result of each photo in order.
+        self, count: int, names: Iterable[str], prepare: Callable[[Sequence[int]], Iterator[Results]]
+    ) -> Iterator[Results]:
+        """Yield the results of each photo in order.
 
         Args:
             count: number of photos.
@@ -74,10 +78,12 @@ class Unchanged:
         with open(self.path, "rb") as stored:  # read, because the pages of a memory map would count as memory
             for file in names:
                 if file in self.faces:
-                    place, row = self.faces[file]
-                    stored.seek(self.offset + place * int(np.prod(self.shape)))
-                    yield np.frombuffer(stored.read(int(np.prod(self.shape))), np.uint8).reshape(self.shape), row
+                    yield [(self._face(stored, place), row) for place, row in self.faces[file]]
                 elif file in self.skipped:
-                    yield None, self.skipped[file]
+                    yield [(None, self.skipped[file])]
                 else:
                     yield next(new)
+
+    def _face(self, stored: BinaryIO, place: int) -> np.ndarray:
+        stored.seek(self.offset + place * int(np.prod(self.shape)))
+        return np.frombuffer(stored.read(int(np.prod(self.shape))), np.uint8).reshape(self.shape)
