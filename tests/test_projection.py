@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from vae.cli.compose import compose
 from vae.cli.errors import InputError
-from vae.data import align
+from vae.data import align, detect
+from vae.data.detection.face import FoundFace
 from vae.data.landmarks import landmark_file, write_landmarks
 from vae.data.synthetic.drawn import draw_cat
 from vae.models import serialization
@@ -18,6 +19,7 @@ from vae.models.projected import Projected, load_projected, mix
 from vae.models.projection import project
 from vae.predict_model import predict
 from vae.runs.lookup import find_run
+from vae.visualization.images import to_uint8
 from vae.visualization.photo_frame import put_back
 
 
@@ -202,3 +204,78 @@ def test_mistakes_are_refused_in_one_line(options, words):
     with pytest.raises(InputError, match=words) as error:
         predict(compose("predict", *OPTIONS, *options))
     assert "\n" not in str(error.value)
+
+
+def test_a_projected_cat_is_taken_where_images_are(model, found, tmp_path):
+    found.save(tmp_path / "cats" / "tom.safetensors", model)
+    Projected(model.sample_latents(1, seed=7)).save(tmp_path / "cats" / "kim.safetensors", model)
+    options = ["run=models/cats64", f"images={tmp_path}/cats", f"out={tmp_path}/out"]
+    written = predict(compose("predict", *options, "mode=reconstruct"))
+    assert [path.name for path in written] == ["kim.png", "tom.png", "grid.png"]
+    expected = to_uint8(found.draw(model))[0].astype(int)
+    assert np.abs(np.asarray(Image.open(tmp_path / "out" / "tom.png"), int) - expected).max() <= 2
+    predict(compose("predict", *options, "mode=interpolate", "steps=4"))
+    frames = [np.asarray(Image.open(tmp_path / "out" / f"{number:06d}.png"), int) for number in range(8)]
+    assert min(np.abs(frame - expected).mean() for frame in frames) < 2  # the loop passes the tuned cat
+    predict(
+        compose("predict", *options[:1], f"images={tmp_path}/cats/tom.safetensors", *options[2:], "mode=reconstruct")
+    )
+    save_file({"z": torch.zeros(1, 3)}, tmp_path / "cats" / "other.safetensors")
+    with pytest.raises(InputError, match="other.safetensors was projected onto another model"):
+        predict(compose("predict", *options, "mode=reconstruct"))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("wall.png", "found no cat's face"),
+        ("small.png", "found no cat's face|eyes are .* pixels apart"),
+        ("half.png", "found no cat's face|nothing of the face"),
+        ("huge.png", "cannot be read as an image"),
+        ("broken.jpg", "cannot be read as an image"),
+        ("empty.png", "cannot be read as an image"),
+    ],
+)
+def test_bad_photos_are_refused_with_what_was_seen(tmp_path, monkeypatch, name, words):
+    image, _ = draw_cat(5)
+    wide = Image.new("RGB", (400, 300), "teal")
+    small = wide.copy()
+    small.paste(image.resize((15, 15)), (200, 150))
+    half = wide.copy()
+    half.paste(image.crop((0, 0, image.width, image.height // 3)), (0, 250))
+    wide.save(tmp_path / "wall.png"), small.save(tmp_path / "small.png"), half.save(tmp_path / "half.png")
+    image.save(tmp_path / "huge.png"), (tmp_path / "empty.png").touch()
+    image.save(tmp_path / "broken.jpg")
+    (tmp_path / "broken.jpg").write_bytes((tmp_path / "broken.jpg").read_bytes()[:2000])
+    if name == "huge.png":
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(InputError, match=words) as error:
+        predict(compose("predict", *OPTIONS, "mode=project", f"images={tmp_path}/{name}", f"out={tmp_path}/out"))
+    assert "\n" not in str(error.value) and name in str(error.value)
+
+
+def test_of_an_animated_gif_the_first_frame_is_taken(tmp_path, capsys):
+    image, points = draw_cat(5)
+    image.save(tmp_path / "tom.gif", save_all=True, append_images=[Image.new("RGB", image.size)])
+    write_landmarks(landmark_file(tmp_path / "tom.gif"), points)
+    predict(compose("predict", *OPTIONS, "mode=project", f"images={tmp_path}/tom.gif", f"out={tmp_path}/out"))
+    assert "tom.gif: the first of its 2 frames is taken" in capsys.readouterr().out
+    assert np.asarray(Image.open(tmp_path / "out" / "tom-face.png")).mean() > 30
+
+
+def test_two_cats_in_a_photo_are_projected_and_put_back(tmp_path, monkeypatch):
+    (one, first), (two, second) = draw_cat(5), draw_cat(6)
+    photo = Image.new("RGB", (one.width + two.width, max(one.height, two.height)))
+    photo.paste(one, (0, 0)), photo.paste(two, (one.width, 0))
+    photo.save(tmp_path / "both.png")
+    faces = [FoundFace(first, 0.9), FoundFace(second + (one.width, 0), 0.8)]
+    monkeypatch.setattr(detect, "find_faces", lambda path, method: faces)
+    written = predict(
+        compose("predict", *OPTIONS, "mode=project", f"images={tmp_path}/both.png", f"out={tmp_path}/out")
+    )
+    named = [path.name.removeprefix("both") for path in written]
+    second = ["-face-2.png", "-reconstruction-2.png", "-projection-2.png", "-2.safetensors"]
+    assert named == [*KINDS[:4], *second, "-photo.png"]
+    before, after = np.asarray(photo, int), np.asarray(Image.open(tmp_path / "out" / "both-photo.png"), int)
+    changed = np.abs(after - before).mean((0, 2))
+    assert changed[: one.width].max() > 2 and changed[one.width :].max() > 2

@@ -13,6 +13,7 @@ _PUBLIC = {
     "train": "vae.train_model",
     "predict": "vae.predict_model",
     "load": "vae.models.pretrained",
+    "edit": "vae.models.pretrained",
     "read_images": "vae.data.images",
     "save_grid": "vae.visualization.images",
     "save_images": "vae.visualization.images",

@@ -12,9 +12,13 @@ from vae.cli.extras import require
 from vae.cli.memory import require_memory
 
 if TYPE_CHECKING:
+    import torch
+
+    from vae.models.projected import Projected
     from vae.models.vae import VAE
 
 SHEET = 32  # images on the sheet of reconstructions
+ENDING = ".safetensors"  # of a projected image
 MAX_AMOUNT = 10  # standard deviations that an image is moved along a direction
 
 
@@ -89,27 +93,28 @@ def check_size(model: "VAE", config: DictConfig, images: int) -> None:
 def interpolate(model: "VAE", config: DictConfig, out: Path) -> list[Path]:
     """Write a loop through `num_images` images, `steps` frames from each to the next: 000000.png …, grid.png, loop.gif.
 
-    With `images` it passes those of a folder. A conditional model gives all frames the labels of the first.
+    With `images` it passes those of a folder, projected images (.safetensors) included. A conditional model gives all
+    frames the labels of the first.
     """
     from vae.models.interpolation import closed_loop
+    from vae.models.projected import draw_loop
     from vae.visualization.animations import save_cycle
     from vae.visualization.images import save_grid, save_images
 
     if config.images:
         require("cv2", "train", "reading photos")
-        from vae.data.images import read_images
-
-        z = model.encode(read_images(config.images, model.config.data))
-        if len(z) < 2:
-            raise InputError(f"images={config.images} holds one image: an interpolation needs two or more")
         y = model.draw_labels(1, config.seed, config.condition) if config.condition else None
+        cats = [cat for _, _, cat in read_cats(model, config.images, y)]
+        if len(cats) < 2:
+            raise InputError(f"images={config.images} holds one image: an interpolation needs two or more")
+        frames = draw_loop(model, cats, config.steps, config.path)
     else:
         check_size(model, config, config.num_images * config.steps)
         y = model.draw_labels(1, config.seed, config.condition)
         labels = None if y is None else y.expand(config.num_images, -1)
         z = model.sample_latents(config.num_images, config.seed, config.temperature, labels)
-    path = closed_loop(z, config.steps, config.path)
-    frames = model.decode(path, None if y is None else y.expand(len(path), -1))
+        path = closed_loop(z, config.steps, config.path)
+        frames = model.decode(path, None if y is None else y.expand(len(path), -1))
     written = save_images(frames, out)
     remove_stale(out, len(written))
     if config.grid:
@@ -121,28 +126,52 @@ def interpolate(model: "VAE", config: DictConfig, out: Path) -> list[Path]:
 def reconstruct(model: "VAE", config: DictConfig, out: Path) -> list[Path]:
     """Write the reconstruction of each image of `images` under its name, and a sheet of both, grid.png.
 
-    With `condition` a conditional model decodes with these labels.
+    A projected image (.safetensors) is drawn as it is. With `condition` a conditional model decodes with these labels.
     """
     import torch
 
     require("cv2", "train", "reading photos")
-    from vae.data.images import iterate_images
     from vae.visualization.images import save_image, save_reconstructions
 
     if not config.images:
         raise InputError("mode=reconstruct needs images=FOLDER, the images to reconstruct")
     y = model.draw_labels(1, config.seed, config.condition) if config.condition else None
     written, originals, reconstructions = [], [], []
-    for path, x in iterate_images(config.images, model.config.data):
-        reconstruction = model.decode(model.encode(x), y)
+    for path, x, cat in read_cats(model, config.images, y):
+        reconstruction = cat.draw(model)
         written.append(save_image(reconstruction[0], out / path.with_suffix(".png")))
         if len(originals) < SHEET:
-            originals.append(x)
+            originals.append(reconstruction.cpu() if x is None else x)
             reconstructions.append(reconstruction)
     if config.grid:
         sheet = save_reconstructions(torch.cat(originals), torch.cat(reconstructions), out / "grid.png")
         written.append(sheet)
     return written
+
+
+def read_cats(
+    model: "VAE", images: str, y: "torch.Tensor | None"
+) -> "Iterator[tuple[Path, torch.Tensor | None, Projected]]":
+    """Yield the photos and projected images of `images`, a folder or a file.
+
+    Yields:
+        the path relative to the folder; the image `(1, 3, S, S)` in [-1, 1], None for a projected one; and what the
+        model draws by.
+
+    Raises:
+        InputError: there are none, or one belongs to another model.
+    """
+    from vae.data.images import iterate_images
+    from vae.data.sources import find_photos
+    from vae.models.projected import Projected, load_projected
+
+    folder = Path(images).expanduser()
+    files = [folder] if folder.suffix == ENDING else sorted(folder.rglob(f"*{ENDING}")) if folder.is_dir() else []
+    if not files or (folder.is_dir() and find_photos(folder)):
+        for path, x in iterate_images(folder, model.config.data):
+            yield path, x, Projected(model.encode(x), y=y)
+    for file in files:
+        yield file.relative_to(folder) if folder.is_dir() else Path(file.name), None, load_projected(file, model)
 
 
 def project(model: "VAE", config: DictConfig, out: Path) -> list[Path]:

@@ -75,6 +75,11 @@ def closed_loop(z: Tensor, steps: int, mode: str = "smooth") -> Tensor:
     Raises:
         InputError: fewer than two latents or steps, or an unknown mode.
     """
+    return closed_loop_with_positions(z, steps, mode)[0]
+
+
+def closed_loop_with_positions(z: Tensor, steps: int, mode: str = "smooth") -> tuple[Tensor, Tensor]:
+    """Return the path of `closed_loop`, and the position of each frame: `(n · steps,)` in [0, n), k at z[k]."""
     if len(z) < 2:
         raise InputError(f"a loop needs two cats or more, not {len(z)}")
     if steps < 2:
@@ -86,8 +91,9 @@ def closed_loop(z: Tensor, steps: int, mode: str = "smooth") -> Tensor:
     segments = segments.flatten(2)  # (n, POINTS_PER_SEGMENT + 1, D)
     along = torch.nn.functional.pad(segments.diff(dim=1).norm(dim=2).cumsum(1), (1, 0))  # from the segment's beginning
     counts = _shares(along[:, -1], len(z) * steps)
-    frames = [_evenly(segment, at, count) for segment, at, count in zip(segments, along, counts, strict=True)]
-    return torch.cat(frames).unflatten(1, z.shape[1:])
+    parts = [_evenly(segment, at, count) for segment, at, count in zip(segments, along, counts, strict=True)]
+    positions = [number + position for number, (_, position) in enumerate(parts)]
+    return torch.cat([frames for frames, _ in parts]).unflatten(1, z.shape[1:]), torch.cat(positions)
 
 
 def _spline(z: Tensor, count: int) -> Tensor:
@@ -112,9 +118,15 @@ def _shares(lengths: Tensor, frames: int) -> list[int]:
     return (ends.round().long().diff(prepend=torch.zeros(1, dtype=torch.long, device=ends.device)) + 1).tolist()
 
 
-def _evenly(segment: Tensor, along: Tensor, count: int) -> Tensor:
-    """Return `count` equidistant points of a segment `(T, D)` without its end; `along` `(T,)` are its arc lengths."""
+def _evenly(segment: Tensor, along: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return `count` equidistant points of a segment `(T, D)` without its end, and their positions in [0, 1).
+
+    Args:
+        segment: points at equal positions.
+        along: `(T,)`, their arc lengths from the first one.
+        count: of points.
+    """
     at = torch.arange(count, device=segment.device) / count * along[-1]
     right = torch.searchsorted(along, at, right=True).clamp(1, len(along) - 1)
     share = (at - along[right - 1]) / (along[right] - along[right - 1]).clamp(min=1e-12)
-    return torch.lerp(segment[right - 1], segment[right], share[:, None])
+    return torch.lerp(segment[right - 1], segment[right], share[:, None]), (right - 1 + share) / (len(along) - 1)

@@ -17,6 +17,8 @@ from vae.data.formats import Format, Images, from_tensor, resize, to_tensors
 from vae.models import serialization
 from vae.models.directions import Directions
 from vae.models.interpolation import interpolate_latents
+from vae.models.projected import Projected, load_projected
+from vae.models.projection import project
 from vae.models.vae import VAE
 from vae.runs.lookup import find_run
 
@@ -36,6 +38,39 @@ def load(
         InputError: there is no such model, sampler or device, or the files of the model are damaged.
     """
     return PretrainedVAE(find_run(run), sampler, device)
+
+
+def edit(
+    image: Images | Projected | Path | str,
+    directions: Mapping[str, float],
+    run: Path | str | None = None,
+    steps: int = 400,
+    seed: int = 0,
+) -> Any:
+    """Move one image along named directions; it is projected first, so that it stays the same cat.
+
+    Args:
+        image: a face or a photo; a projected image, or its `.safetensors` file.
+        directions: end of a direction, such as "lighter" → standard deviations of the training set to move towards it.
+        run: see `load`.
+        steps: of the projection.
+        seed: of the projection.
+
+    Returns:
+        an image of the kind that was given; a PIL image for a projected one.
+
+    Raises:
+        InputError: there is no such direction, or the image cannot be used.
+    """
+    pretrained = load(run)
+    pretrained.directions.step(directions)  # refuse an unknown name before the work
+    form = Format("pil", None, single=True)
+    if isinstance(image, Path | str):
+        image = load_projected(image, pretrained.model)
+    elif not isinstance(image, Projected):
+        form = to_tensors(image)[1]
+        image = pretrained.project(image, steps, seed)
+    return from_tensor(image.moved(pretrained.directions, directions).draw(pretrained.model), form)
 
 
 class PretrainedVAE:
@@ -169,6 +204,20 @@ class PretrainedVAE:
             return ways[0]
         return ways if form.kind == "pil" else _stack(ways)
 
+    def project(self, image: Images, steps: int = 400, seed: int = 0, find_faces: bool | None = None) -> Projected:
+        """Project one image onto the model, see `vae.models.projection.project`; the model stays as it is.
+
+        Args:
+            image: one image.
+            steps: of the optimisation.
+            seed: the same seed gives the same result.
+            find_faces: as in `encode`.
+
+        Raises:
+            InputError: there is more than one image, or the model has no continuous latents.
+        """
+        return project(self.model, self._faces(image, find_faces)[0], steps, seed)
+
     def edit(self, images: Images, direction: str, amount: float = 1.0) -> Any:
         """Reconstruct images, moved along a named direction.
 
@@ -193,10 +242,14 @@ class PretrainedVAE:
         return Path(folder)
 
     def _encode(self, images: Images, find_faces: bool | None = None) -> tuple[Tensor, Format]:
+        x, form = self._faces(images, find_faces)
+        return self.model.encode(x), form
+
+    def _faces(self, images: Images, find_faces: bool | None) -> tuple[Tensor, Format]:
+        """Return images as the model takes them, `(B, 3, S, S)` in [-1, 1]."""
         found, form = to_tensors(images)
         faces = [self._face(x) if find_faces or (find_faces is None and x.shape[1] != x.shape[2]) else x for x in found]
-        x = torch.cat([resize(face, self.image_size) for face in faces])
-        return self.model.encode(x), form
+        return torch.cat([resize(face, self.image_size) for face in faces]), form
 
     def _face(self, x: Tensor) -> Tensor:
         """Find the face in a photo `(3, H, W)` and align it: `(3, 360, 360)`; the photo where there is none."""

@@ -6,7 +6,7 @@ original ones. An image of a latent alone, such as a sample, has no difference, 
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vae.cli.errors import InputError
 from vae.models.directions import Directions
-from vae.models.interpolation import interpolate_at
+from vae.models.interpolation import closed_loop_with_positions, interpolate_at
 from vae.models.serialization import fingerprint
 from vae.models.vae import VAE
 from vae.runs.files import atomic_write, read_bytes
@@ -130,6 +130,27 @@ def mix(a: Projected, b: Projected, t: float, mode: str = "spherical") -> Projec
         difference[name] = sum(parts[1:], start=parts[0])
     y = a.y if b.y is None else b.y if a.y is None else torch.lerp(a.y, b.y, t)
     return Projected(z, difference, y)
+
+
+def draw_loop(model: VAE, cats: Sequence[Projected], steps: int, mode: str = "smooth") -> Tensor:
+    """Draw a closed loop through images, `steps` frames from each to the next, on average.
+
+    Args:
+        model: the original model.
+        cats: two or more.
+        steps: see `closed_loop`.
+        mode: see `closed_loop`.
+
+    Returns:
+        `(n · steps, 3, S, S)` in [-1, 1].
+    """
+    path, positions = closed_loop_with_positions(torch.cat([cat.z for cat in cats]), steps, mode)
+    frames = []
+    for z, position in zip(path.split(1), positions.tolist(), strict=True):
+        number = min(int(position), len(cats) - 1)
+        between = mix(cats[number], cats[(number + 1) % len(cats)], position - number)
+        frames.append(between._replace(z=z).draw(model))
+    return torch.cat(frames)
 
 
 def with_own_decoder(model: VAE) -> VAE:
