@@ -130,6 +130,7 @@ docs-serve: $(STAMP) ## read the documentation in a browser
 docs-images: $(STAMP) ## make the pictures of the documentation from models/runs/demo
 	@$(VENV)/bin/python docs/images.py $(ARGS)
 	@$(VENV)/bin/python docs/screenshots.py $(ARGS)
+	@$(VENV)/bin/python docs/your_cat.py
 
 requirements: ## compile requirements*.txt from the ranges in pyproject.toml (needs uv)
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra app --extra sweep pyproject.toml -o requirements.txt

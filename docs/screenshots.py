@@ -8,6 +8,8 @@ import shutil
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -27,24 +29,30 @@ TABS = {  # tab → the element that holds its images
     "New cats": "#new-cats",
     "Slider cat": "#slider-cat",
     "Morph": "#morph-loop",
-    "My cat": "#my-cat",
+    "Your cat": "#my-face",
     "Runs": "#runs",
 }
 
 
 def main() -> None:
-    """Serve the page, and visit it as a desktop and as a phone."""
+    """Visit the page as a desktop and as a phone."""
+    with served() as (chromium, address):
+        visit_desktop(chromium, address)
+        visit_phone(chromium, address)
+
+
+@contextmanager
+def served() -> Iterator[tuple[Browser, str]]:
+    """Serve the page, and give a browser and the address."""
     sock = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(web(Catalog(BOX)), log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()
     while not server.started and thread.is_alive():
         time.sleep(0.05)
-    address = f"http://127.0.0.1:{sock.getsockname()[1]}/"
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        visit_desktop(chromium, address)
-        visit_phone(chromium, address)
+        yield chromium, f"http://127.0.0.1:{sock.getsockname()[1]}/"
         chromium.close()
     server.should_exit = True
     thread.join()
@@ -58,7 +66,7 @@ def visit_desktop(browser: Browser, address: str) -> None:
     draw_cat(3)[0].save(photo, "PNG")
     for tab, place in TABS.items():
         page.get_by_role("tab", name=tab).click()
-        if tab == "My cat":
+        if tab == "Your cat":
             file = {"name": "cat.png", "mimeType": "image/png", "buffer": photo.getvalue()}
             page.set_input_files("#my-upload input[type=file]", file)
         page.wait_for_selector(f"{place} img")
@@ -81,10 +89,14 @@ def visit_phone(browser: Browser, address: str) -> None:
 
 def take(page: Page, name: str) -> None:
     """Write a screenshot as JPEG, compressed until it is small enough."""
-    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    path = IMAGES / f"app-{name}.jpg"
+    save(Image.open(io.BytesIO(page.screenshot())), f"app-{name}")
+
+
+def save(image: Image.Image, name: str) -> None:
+    """Write an image as JPEG, compressed until it is small enough."""
+    path = IMAGES / f"{name}.jpg"
     for quality in range(88, 30, -6):
-        image.save(path, quality=quality, optimize=True)
+        image.convert("RGB").save(path, quality=quality, optimize=True)
         if path.stat().st_size < MAX_BYTES:
             break
     print(f"{path}: {path.stat().st_size // 1000} KB")

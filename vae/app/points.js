@@ -59,6 +59,7 @@ element.addEventListener("keyup", (event) => {
 
 const openCamera = (event) => {
   const input = event.target.closest("#my-camera")?.parentElement.querySelector(":scope > input[type=file]");
-  if (input) Object.assign(input, { accept: "image/*", capture: "environment" });
+  input?.setAttribute("accept", "image/*");
+  input?.setAttribute("capture", "environment");
 };
 document.addEventListener("click", openCamera, { capture: true });  // before Gradio opens the input
