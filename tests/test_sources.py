@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.test_download import closed_port, nothing_else, server, zipped  # noqa: F401  (the fixture `server`)
 from vae.cli.errors import EnvironmentProblem, InputError
-from vae.data.sources import download_cats, find_photos
+from vae.data.sources import PhotoPaths, download_cats, find_photos
 
 
 def make(folder, *names):
@@ -35,6 +35,8 @@ def test_every_photo_once_and_sorted(tmp_path_factory, names):
     folder = tmp_path_factory.mktemp("photos")
     make(folder, *names)
     assert found(folder) == sorted(names)
+    paths = PhotoPaths(folder)
+    assert list(paths) == find_photos(folder) and len(paths) == len(names)
 
 
 def test_links_are_followed_but_loops_end(tmp_path):

@@ -2,6 +2,8 @@
 
 import io
 import math
+from collections.abc import Iterable
+from heapq import nsmallest
 from pathlib import Path
 
 import cv2
@@ -20,7 +22,7 @@ def write_contact_sheet(path: Path, faces: np.ndarray, size: int = 90) -> None:
     _save(path, _sheet([_small(faces[row], size) for row in chosen]))
 
 
-def write_doubt_sheet(path: Path, faces: np.ndarray, rows: list[dict[str, str]], size: int = 120) -> None:
+def write_doubt_sheet(path: Path, faces: np.ndarray, rows: Iterable[dict[str, str]], size: int = 120) -> None:
     """Write the detected faces with the least confidence, most doubtful first, with confidence and file name below.
 
     Where no face was detected, there is no sheet; an old one is removed.
@@ -31,16 +33,17 @@ def write_doubt_sheet(path: Path, faces: np.ndarray, rows: list[dict[str, str]],
         rows: of index.csv, in the same order.
         size: side of a face in pixels.
     """
-    order = sorted((float(row["confidence"]), number) for number, row in enumerate(rows) if row.get("confidence"))
+    found = ((float(row["confidence"]), n, row["file"]) for n, row in enumerate(rows) if row.get("confidence"))
+    order = nsmallest(MAX_FACES, found)
     if not order:
         path.unlink(missing_ok=True)
         return
     tiles = []
-    for confidence, number in order[:MAX_FACES]:
+    for confidence, number, file in order:
         tile = np.full((size + CAPTION, size, 3), 255, np.uint8)
         tile[:size] = _small(faces[number], size)
         image = Image.fromarray(tile)
-        name = Path(rows[number]["file"]).name.encode("ascii", "replace").decode()  # the font has no other letters
+        name = Path(file).name.encode("ascii", "replace").decode()  # the font has no other letters
         short = name if len(name) <= 19 else f"{name[:8]}..{name[-9:]}"
         ImageDraw.Draw(image).text(
             (3, size), f"{confidence:.2f}\n{short}", "black", ImageFont.load_default(10), spacing=1

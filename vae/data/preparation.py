@@ -25,8 +25,9 @@ from vae.data.landmarks import format_landmarks, landmark_file
 from vae.data.options import check_options, face_settings, split_settings
 from vae.data.photo_store import StoredPhoto, is_url, list_photos, with_fetched
 from vae.data.shards import encode_face
-from vae.data.sources import find_photos
+from vae.data.sources import PhotoPaths
 from vae.data.split import choose_splits, copy_splits
+from vae.data.table import Rows, SpooledRows
 from vae.data.transfer import download, upload
 from vae.data.unchanged import Results, Unchanged, stamp
 from vae.runs.files import remove_stale
@@ -75,7 +76,7 @@ def make_dataset(data: DictConfig) -> Path:
         beside = [landmark_file] * (data.align != "center") + [attribute_file] * own_attributes
         if is_url(raw_dir) and table:
             raise InputError("data.attributes.file needs photos in a folder: copy them from data.raw_dir")
-        photos = list_photos(raw_dir, beside) if is_url(raw_dir) else find_photos(raw_dir)
+        photos = list_photos(raw_dir, beside) if is_url(raw_dir) else PhotoPaths(raw_dir)
         if not photos:
             raise InputError(f"data.raw_dir={raw_dir}: no photos in it; name the folder that holds them")
 
@@ -221,71 +222,71 @@ def _make(
     meta: dict[str, Any],
     tar_bytes: float,
 ) -> None:
-    index, skipped = [], []
-    with store.open_writer(folder, meta["settings"], tar_bytes) as writer:
-        for faces_of_photo in ProgressBar(results, total=count, desc=folder.name, unit=" photos"):
-            for face, row in faces_of_photo:
-                if face is None:
-                    skipped.append(row)
-                else:
-                    writer.append(face)
-                    index.append(row)
-        reasons = dict(sorted(Counter(row["reason"] for row in skipped).items()))
-        summary = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        if not index:
-            hint = "; without .cat files take data.align=detect or data.align=center"
-            raise InputError(
-                f"data.raw_dir={meta['raw_dir']}: none of its {count} photos can be used ({summary}); "
-                f"the first: {skipped[0]['detail']}{hint * (list(reasons) == ['no landmarks'])}"
-            )
-        index = _divide(index, meta["split"])
-        # From here on there is no data set, until the last line has made the new one complete.
-        (folder / store.META).unlink(missing_ok=True)
-        for resized in folder.glob("faces_*.npy"):
-            resized.unlink()
-    faces = store.open_faces(folder, meta["settings"])
-    write_contact_sheet(folder / store.SHEET, faces)
-    write_doubt_sheet(folder / store.DOUBT_SHEET, faces, index)
-    store.write_rows(folder / store.SKIPPED, ["file", "reason", "detail"], skipped)
-    store.write_rows(folder / store.INDEX, _columns(index), index)
-    rows = ({"file": name, "stamp": f"{number:016x}"} for name, number in stamps)
-    store.write_rows(folder / store.PHOTOS, ["file", "stamp"], rows)
-    counts = {"photos": count, "faces": len(index), "skipped": reasons}
-    store.write_meta(folder, counts | meta, writer.checksums)
-    print(
-        f"{folder}: {len(index)} faces; {len(skipped)} photos skipped"
-        + (f" ({summary}), see {store.SKIPPED}" * bool(summary))
-    )
+    folder.mkdir(parents=True, exist_ok=True)
+    with SpooledRows(folder) as index, SpooledRows(folder) as skipped:
+        found: Counter[str] = Counter()
+        with store.open_writer(folder, meta["settings"], tar_bytes) as writer:
+            for faces_of_photo in ProgressBar(results, total=count, desc=folder.name, unit=" photos"):
+                for face, row in faces_of_photo:
+                    if face is None:
+                        skipped.append(row)
+                        found[row["reason"]] += 1
+                    else:
+                        writer.append(face)
+                        index.append(row)
+            reasons = dict(sorted(found.items()))
+            summary = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+            if not len(index):
+                hint = "; without .cat files take data.align=detect or data.align=center"
+                raise InputError(
+                    f"data.raw_dir={meta['raw_dir']}: none of its {count} photos can be used ({summary}); "
+                    f"the first: {next(iter(skipped))['detail']}{hint * (list(reasons) == ['no landmarks'])}"
+                )
+            splits = _splits(index, meta["split"])
+            # From here on there is no data set, until the last line has made the new one complete.
+            (folder / store.META).unlink(missing_ok=True)
+            for resized in folder.glob("faces_*.npy"):
+                resized.unlink()
+        faces = store.open_faces(folder, meta["settings"])
+        write_contact_sheet(folder / store.SHEET, faces)
+        write_doubt_sheet(folder / store.DOUBT_SHEET, faces, index)
+        store.write_rows(folder / store.SKIPPED, ["file", "reason", "detail"], skipped)
+        store.write_rows(folder / store.INDEX, index.columns, _divided(index, splits))
+        rows = ({"file": name, "stamp": f"{number:016x}"} for name, number in stamps)
+        store.write_rows(folder / store.PHOTOS, ["file", "stamp"], rows)
+        counts = {"photos": count, "faces": len(index), "skipped": reasons}
+        store.write_meta(folder, counts | meta, writer.checksums)
+        print(
+            f"{folder}: {len(index)} faces; {len(skipped)} photos skipped"
+            + (f" ({summary}), see {store.SKIPPED}" * bool(summary))
+        )
 
 
 def _split_again(done: store.FaceStore, split: dict) -> None:
-    rows = _divide(list(done.index), split)
-    store.write_rows(done.folder / store.INDEX, _columns(rows), rows)
+    splits = _splits(done.index, split)
+    store.write_rows(done.folder / store.INDEX, done.index.columns, _divided(done.index, splits))
     store.write_meta(done.folder, {**done.meta, "split": split}, done.meta["checksums"])
 
 
-def _divide(rows: list[dict], split: dict) -> list[dict]:
-    """Give the rows of index.csv their splits."""
+def _splits(rows: Rows | SpooledRows, split: dict) -> list[str]:
+    """Choose the split of each row of index.csv."""
     shares = {key: value for key, value in split.items() if key != "group"}
     groups = None
     if column := split.get("group"):
         if any(column not in row for row in rows):
-            known = ", ".join(_columns(rows))
+            known = ", ".join(rows.columns)
             raise InputError(f"data.split.group={column} is no column that data.attributes gives; there are {known}")
-        groups = [row[column] for row in rows]
-    for row, name in zip(rows, choose_splits([row["file"] for row in rows], groups=groups, **shares), strict=True):
-        row["split"] = name
-    return rows
+        groups = (row[column] for row in rows)
+    return choose_splits((row["file"] for row in rows), groups=groups, **shares)
 
 
-def _columns(rows: list[dict]) -> list[str]:
-    """Return the columns of index.csv; attributes that only some of the photos have come last."""
-    return list(dict.fromkeys(key for row in rows for key in row))
+def _divided(rows: Iterable[dict], splits: list[str]) -> Iterator[dict]:
+    return (row | {"split": name} for row, name in zip(rows, splits, strict=True))
 
 
 def _files(
     raw_dir: Path | str,
-    photos: list[Path] | list[StoredPhoto],
+    photos: Sequence[Path] | Sequence[StoredPhoto],
     beside: list[Callable[[Path], Path]],
     tables: list[tuple],
     stamps: array,

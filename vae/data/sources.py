@@ -6,6 +6,7 @@ A source is a callable `source(raw_dir)` that makes sure that `raw_dir` holds ph
 import errno
 import os
 import shutil
+from array import array
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -41,14 +42,44 @@ def readable_formats() -> list[str]:
 
 
 def find_photos(raw_dir: Path | str) -> list[Path]:
-    """Find all photos below `raw_dir`, sorted by their POSIX path relative to it.
+    """Find all photos below `raw_dir`, sorted by their POSIX path relative to it, see `photo_names`.
+
+    Returns:
+        the paths, each starting with `raw_dir`; none where there is no such folder.
+    """
+    return [Path(raw_dir, name) for name in photo_names(raw_dir)]
+
+
+class PhotoPaths(Sequence[Path]):
+    """The photos of a folder, sorted; a path is made when it is asked for, so that a million take little memory.
+
+    Args:
+        raw_dir: the folder, see `photo_names`.
+    """
+
+    def __init__(self, raw_dir: Path) -> None:
+        self.raw_dir = raw_dir
+        self.names = bytearray()  # one after the other
+        self.ends = array("Q")  # of each name, in bytes
+        for name in photo_names(raw_dir):
+            self.names += os.fsencode(name)
+            self.ends.append(len(self.names))
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, place):
+        place = range(len(self))[place]
+        start = self.ends[place - 1] if place else 0
+        return Path(self.raw_dir, os.fsdecode(bytes(self.names[start : self.ends[place]])))
+
+
+def photo_names(raw_dir: Path | str) -> list[str]:
+    """Find all photos below `raw_dir`; return their POSIX paths relative to it, sorted.
 
     A photo is a file with an ending that Pillow reads, or that of a HEIF file, in any case. Names that start with a dot
     and `__MACOSX` are passed over. Links are followed; a folder that is reached twice, as in a loop of links, counts
     once. Files and folders that vanish meanwhile are left out.
-
-    Returns:
-        the paths, each starting with `raw_dir`; none where there is no such folder.
 
     Raises:
         InputError: `raw_dir` is a file, or a folder of the system.
@@ -62,7 +93,7 @@ def find_photos(raw_dir: Path | str) -> list[Path]:
     if Path(os.path.realpath(raw_dir)).parts[:2] in {Path(folder).parts for folder in SYSTEM_FOLDERS}:
         raise InputError(f"{raw_dir} belongs to the operating system: give the folder that holds the photos")
     endings = photo_endings()
-    photos: list[Path] = []
+    photos: list[str] = []
     seen = set()
     for folder, folders, files in os.walk(raw_dir, followlinks=True, onerror=_stop):
         here = os.path.realpath(folder)
@@ -72,8 +103,11 @@ def find_photos(raw_dir: Path | str) -> list[Path]:
         seen.add(here)
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
         names = (name for name in files if not name.startswith("."))
-        photos += [Path(folder, name) for name in names if os.path.splitext(name)[1].lower() in endings]
-    return sorted(photos, key=lambda photo: photo.relative_to(raw_dir).as_posix())
+        inside = Path(folder).relative_to(raw_dir).as_posix()
+        prefix = "" if inside == "." else f"{inside}/"
+        photos += [prefix + name for name in names if os.path.splitext(name)[1].lower() in endings]
+    photos.sort()
+    return photos
 
 
 @cache

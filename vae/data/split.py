@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from vae.cli.errors import InputError
@@ -13,13 +13,13 @@ METHODS = ("hash", "random")
 
 
 def choose_splits(
-    files: Sequence[str],
+    files: Iterable[str],
     val: float,
     test: float,
     seed: int = 0,
     method: str = "hash",
     random_state: int = 0,
-    groups: Sequence[str] | None = None,
+    groups: Iterable[str] | None = None,
 ) -> list[str]:
     """Choose the split of each face: "train", "val" or "test". Faces of one photo get the same split.
 
@@ -43,6 +43,7 @@ def choose_splits(
         return [stores.choose_split(name, val, test, seed) for name in groups or files]
     from sklearn.model_selection import train_test_split
 
+    files = list(files)
     photos = list(dict.fromkeys(files))
     splits, count = dict.fromkeys(photos, "train"), len(photos)
     for name, share in (("test", test), ("val", val * count / max(1, count - _ceil(test * count)))):

@@ -37,8 +37,8 @@ from omegaconf import OmegaConf
 from vae.cli.errors import InputError
 from vae.data.align import SIZE
 from vae.data.shards import SHARD_LIST, SHARDS, ShardedFaces, Shards, ShardWriter, resize_face
-from vae.data.table import Rows
-from vae.runs.files import atomic_write, checksum, wait_for_lock
+from vae.data.table import Rows, read_rows
+from vae.runs.files import atomic_write, checksum, checksum_of_file, wait_for_lock
 from vae.runs.safe_parsing import parse_yaml
 
 FORMAT = 2  # version of the files: raise it, and data sets are made again
@@ -296,9 +296,9 @@ def write_meta(folder: Path, meta: dict, faces: dict[str, int | str]) -> None:
         faces: the checksums of the files that hold the faces, name → checksum.
     """
     names = [INDEX, SKIPPED, SHEET, *[PHOTOS] * (folder / PHOTOS).is_file()]
-    checksums = {name: checksum((folder / name).read_bytes()) for name in names}
+    checksums = {name: checksum_of_file(folder / name) for name in names}
     about = {"name": folder.name, "version": _version(), "format": FORMAT}
-    found = fingerprint(meta["settings"], Rows((folder / INDEX).read_bytes()))
+    found = fingerprint(meta["settings"], read_rows(folder / INDEX))
     meta = about | meta | {"fingerprint": found, "checksums": faces | checksums}
     meta["checksums"][META] = _own_checksum(meta)
     with atomic_write(folder / META) as temporary:

@@ -1,11 +1,14 @@
-"""Rows of a CSV file that are parsed when they are asked for, so that a large table takes little memory."""
+"""Tables in little memory: rows of a CSV file, parsed when they are asked for, and rows before they are written."""
 
 import csv
 import io
+import pickle
 from array import array
 from collections.abc import Iterator, Sequence
 from operator import index
-from typing import overload
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, Self, overload
 
 
 class Rows(Sequence[dict[str, str]]):
@@ -62,6 +65,48 @@ class Rows(Sequence[dict[str, str]]):
 
     def __iter__(self) -> Iterator[dict[str, str]]:
         return csv.DictReader(map(_text, _lines(self.content)), strict=True)
+
+
+class SpooledRows:
+    """Rows in a temporary file without a name, iterated in the order in which they came, one iteration at a time.
+
+    Args:
+        folder: on the disk that holds the file.
+
+    Attributes:
+        columns: of all rows, in the order in which they first appeared.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.columns: list[str] = []
+        self.count = 0
+        self.file = TemporaryFile(dir=folder)  # noqa: SIM115
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Add a row, column → value; before the first iteration."""
+        self.columns += [column for column in row if column not in self.columns]
+        self.count += 1
+        pickle.dump(row, self.file)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.file.seek(0)
+        for _ in range(self.count):
+            yield pickle.load(self.file)
+
+
+def read_rows(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a CSV file (RFC 4180) with a header, column → text; names that are not UTF-8 survive."""
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        yield from csv.DictReader(file, strict=True)
 
 
 def _lines(content: bytes) -> Iterator[bytes]:

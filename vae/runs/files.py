@@ -7,7 +7,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,12 @@ def wait_for_lock(lock: Path, message: str) -> Iterator[None]:
 def checksum(data: Any) -> str:
     """Return the BLAKE2b digest of a bytes-like object, 16 bytes in hexadecimal, as `b2sum -l 128` prints it."""
     return blake2b(data, digest_size=16).hexdigest()
+
+
+def checksum_of_file(path: Path) -> str:
+    """Return the `checksum` of a file without holding it in memory."""
+    with path.open("rb") as file:
+        return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
 
 
 def read_bytes(path: Path | str, max_bytes: int) -> bytes:
