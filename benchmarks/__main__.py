@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.measuring import RESULTS, told, write
+from benchmarks.measuring import RESULTS, line, write
 
 NAMES = (
     "startup",
@@ -81,7 +81,7 @@ def main() -> None:
             finally:
                 os.chdir(here)
         for row in rows:
-            print(" ", told(row), flush=True)
+            print(" ", line(row), flush=True)
         if rows:
             write(f"{name}-photos" if options.photos and name == "data" else name, rows, options.results, **more)
         print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)

@@ -190,11 +190,11 @@ def main(seconds: float) -> int:
     found = []
     with tempfile.TemporaryDirectory() as folder:
         everything = targets(Path(folder))
-        sys.stderr = io.StringIO()  # runs that are left out are told there
+        sys.stderr = io.StringIO()  # where warnings of runs that are left out go
         for name, (strategy, target) in everything.items():
             counts, finding = fuzz(name, strategy, target, seconds / len(everything))
-            told = ", ".join(f"{counts[word]} {word}" for word in ("tried", "refused", "taken"))
-            print(f"{name:26} {told}{'; FOUND' if finding else ''}", flush=True)
+            summary = ", ".join(f"{counts[word]} {word}" for word in ("tried", "refused", "taken"))
+            print(f"{name:26} {summary}{'; FOUND' if finding else ''}", flush=True)
             found += [finding] if finding else []
         sys.stderr = sys.__stderr__
     print("\n".join(found) or "nothing found")

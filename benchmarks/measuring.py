@@ -25,7 +25,7 @@ class Row:
     """One comparison: medians over the rounds.
 
     `ratio` is ours / alternative, `spread` its lowest and highest value over the rounds. A goal that ends in × is one
-    of the ratio, another is one of `ours`; None: told without a goal.
+    of the ratio, another is one of `ours`; None: no goal.
     """
 
     name: str
@@ -134,7 +134,7 @@ def write(name: str, rows: Sequence[Row], folder: Path = RESULTS, **more: Any) -
         path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def told(row: Row) -> str:
+def line(row: Row) -> str:
     """Format a row as one line."""
     text = f"{row.name}: {number(row.ours)} {row.unit}"
     if row.alternative is not None:

@@ -36,7 +36,7 @@ def measure(options) -> tuple[list[Row], dict]:
         begun = time.perf_counter()
         ended = subprocess.run(make("train", "nonsense=1"), capture_output=True)
         if not ended.returncode or b"nonsense" not in ended.stderr:
-            raise RuntimeError(f"a wrong option was not told: {ended.stderr.decode()}")
+            raise RuntimeError(f"a wrong option was not refused by its name: {ended.stderr.decode()}")
         return time.perf_counter() - begun
 
     def torch() -> float:

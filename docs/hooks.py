@@ -73,8 +73,10 @@ def benchmarks(folder: Path) -> str:
         machine = benchmark["machine"]
         device = ", ".join(filter(None, [f"{machine['cores']} cores of {machine['cpu']}", machine["gpu"]]))
         places.setdefault((device, machine["packages"]["torch"], machine["date"]), []).append(benchmark["benchmark"])
-    told = [f"{', '.join(names)} on {where}, PyTorch {torch}, {day}" for (where, torch, day), names in places.items()]
-    return "\n".join([*lines, "", f"Measured: {'; '.join(told)}."])
+    measured = [
+        f"{', '.join(names)} on {where}, PyTorch {torch}, {day}" for (where, torch, day), names in places.items()
+    ]
+    return "\n".join([*lines, "", f"Measured: {'; '.join(measured)}."])
 
 
 def _number(value: float) -> str:
