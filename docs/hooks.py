@@ -73,10 +73,8 @@ def benchmarks(folder: Path) -> str:
         machine = benchmark["machine"]
         device = ", ".join(filter(None, [f"{machine['cores']} cores of {machine['cpu']}", machine["gpu"]]))
         places.setdefault((device, machine["packages"]["torch"], machine["date"]), []).append(benchmark["benchmark"])
-    measured = [
-        f"{', '.join(names)} on {where}, PyTorch {torch}, {day}" for (where, torch, day), names in places.items()
-    ]
-    return "\n".join([*lines, "", f"Measured: {'; '.join(measured)}."])
+    days = [f"{', '.join(names)} on {where}, PyTorch {torch}, {day}" for (where, torch, day), names in places.items()]
+    return "\n".join([*lines, "", f"Measured: {'; '.join(days)}."])
 
 
 def _number(value: float) -> str:
