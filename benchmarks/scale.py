@@ -20,7 +20,7 @@ from benchmarks.measuring import Row, seconds
 from vae.cli.compose import compose
 from vae.data.extraction import extract_face
 from vae.data.preparation import make_dataset
-from vae.data.shards import ShardWriter, encode_face
+from vae.data.shard_writer import ShardWriter, encode_face
 from vae.data.store import FaceStore, one_thread_each
 
 SIZE, BATCH = 64, 64

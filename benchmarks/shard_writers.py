@@ -12,7 +12,7 @@ SHARD_BYTES = 4_000_000
 
 
 def write_ours(folder: Path, images: list[bytes]) -> None:
-    from vae.data.shards import ShardWriter
+    from vae.data.shard_writer import ShardWriter
 
     with ShardWriter(folder, "jpeg", SHARD_BYTES) as writer:
         for image in images:

@@ -24,7 +24,7 @@ from vae.data.extraction import extract_faces
 from vae.data.landmarks import format_landmarks, landmark_file
 from vae.data.options import check_options, face_settings, split_settings
 from vae.data.photo_store import StoredPhoto, is_url, list_photos, with_fetched
-from vae.data.shards import encode_face
+from vae.data.shard_writer import encode_face
 from vae.data.sources import PhotoPaths
 from vae.data.split import choose_splits, copy_splits
 from vae.data.table import Rows, SpooledRows

@@ -36,7 +36,8 @@ from omegaconf import OmegaConf
 
 from vae.cli.errors import InputError
 from vae.data.align import SIZE
-from vae.data.shards import SHARD_LIST, SHARDS, ShardedFaces, Shards, ShardWriter, resize_face
+from vae.data.shard_writer import ShardWriter
+from vae.data.shards import SHARD_LIST, SHARDS, ShardedFaces, Shards, resize_face
 from vae.data.table import Rows, read_rows
 from vae.runs.files import atomic_write, checksum, checksum_of_file, wait_for_lock
 from vae.runs.safe_parsing import parse_yaml
