@@ -38,7 +38,6 @@ def main() -> None:
             page.keyboard.press("ArrowLeft")
         page.wait_for_function("src => document.querySelector('#my-cat img').src != src", arg=before)
         take(page, "#my-cat", "darker")
-        take(page, "#my-tools", "sliders")
         upload(page, "#my-morph-upload", encoded(draw_cat(SECOND)[0]))
         page.wait_for_selector("#my-film .downloads")
         film = page.request.get(address + page.locator("#my-film a[download$=gif]").get_attribute("href")).body()

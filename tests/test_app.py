@@ -370,6 +370,7 @@ def test_your_cat(browser, address, photo, monkeypatch):
     film = source("#my-film")
     upload(page, "#my-morph-upload", jpeg(photo[:, ::-1]))
     changes("#my-film", film)
+    assert download("Film (MP4)")[4:8] == b"ftyp"
     assert download("Film (GIF)").startswith(b"GIF89a")
     assert Image.open(io.BytesIO(download("Picture (PNG)"))).size == (16, 16)
     assert Image.open(io.BytesIO(download("In your photo"))).size == photo.shape[1::-1]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from vae.app import guests, projections
+from vae.app.downloads import film_mp4
 from vae.app.faces import crop, find_faces, parse_landmarks, remarks
 from vae.app.guests import Guest, Guests
 from vae.app.photo_html import photo_with_points
@@ -139,3 +140,9 @@ def test_points_stay_in_the_photo_and_apart(data):
     assert landmarks.tolist() == [[0, 3], [29, 0], [0, 7]]
     with pytest.raises(InputError, match="drag them apart"):
         crop(photo, np.full((3, 2), 4.0), data)
+
+
+def test_a_film_is_an_mp4_file():
+    assert film_mp4(Guest(film=torch.zeros(3, 3, 16, 16)), MODEL)[4:8] == b"ftyp"
+    with pytest.raises(InputError, match="no film"):
+        film_mp4(Guest(), MODEL)

@@ -5,17 +5,22 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from vae.app.guests import Guest
 from vae.cli.errors import InputError
 from vae.data.align import face_matrix
 from vae.models.projected import Projected
 from vae.models.vae import VAE
-from vae.visualization.animations import save_back_and_forth
+from vae.visualization.animations import encode_mp4, save_back_and_forth
 from vae.visualization.images import encode_png, grid, to_uint8
+from vae.visualization.morph import MIN_SIDE
 from vae.visualization.photo_frame import put_back
+
+FILM_FPS = 12  # frames per second of an MP4 file
 
 
 def grid_png(images: Tensor) -> bytes:
@@ -63,6 +68,14 @@ def film_gif(guest: Guest, model: VAE) -> bytes:
     return loop_gif(_film(guest))
 
 
+def film_mp4(guest: Guest, model: VAE) -> bytes:
+    """Return a guest's film as an MP4 file, back and forth; small images are enlarged."""
+    frames = _film(guest)
+    side = max(MIN_SIDE, frames.shape[-1])
+    large = interpolate(torch.cat([frames, frames[1:-1].flip(0)]), size=(side, side), mode="bicubic")
+    return encode_mp4(to_uint8(large), FILM_FPS)
+
+
 def _edited(guest: Guest) -> Projected:
     if guest.edited is None:
         raise InputError("there is no drawn cat")
@@ -79,5 +92,6 @@ MY_FILES = {  # name → media type and encoder of a guest's file
     "cat.png": ("image/png", cat_png),
     "photo.jpg": ("image/jpeg", photo_jpeg),
     "cat.safetensors": ("application/octet-stream", cat_safetensors),
+    "morph.mp4": ("video/mp4", film_mp4),
     "morph.gif": ("image/gif", film_gif),
 }

@@ -18,7 +18,7 @@ from vae.data.image_bytes import decode_image
 from vae.models.projected import Projected
 from vae.visualization.rendering import data_uri
 
-DOWNLOADS = {"morph.gif": "Film (GIF)"}  # file → text of its link
+DOWNLOADS = {"morph.mp4": "Film (MP4)", "morph.gif": "Film (GIF)"}  # file → text of its link
 
 
 def add_my_film(page: Page, key: gr.State) -> gr.HTML:
