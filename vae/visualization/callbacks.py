@@ -13,6 +13,7 @@ from vae.visualization.images import save_grid
 
 MAX_FRAMES = 100  # of the film of a training
 FILM_IMAGES = 16  # reconstructions on a frame
+FITTED_IMAGES = 512  # whose latents the sampler is fitted to, for a preview of its samples
 NAMES = ("samples", "reconstructions", "interpolation", "curves")
 
 
@@ -65,7 +66,7 @@ class Figures(Callback):
         if figures_due:
             names = [name for name in NAMES if not (name == "samples" and model.sampler.trains)]
             if "samples" in names:
-                model.sampler.fit(*model.sample_posterior(trainer.datamodule.batches("train", limit=1024)))
+                model.sampler.fit(*model.sample_posterior(trainer.datamodule.batches("train", limit=FITTED_IMAGES)))
             run = Path(trainer.default_root_dir)
             draw(RunFigures(run, model, trainer.datamodule, self.folder, samplers=[]), names)
             log_images(trainer.loggers, self.folder, trainer.global_step)

@@ -76,7 +76,7 @@ class RunFigures:
 
     def samples(self) -> list[Path]:
         """Draw new cats: `samples.png` with the run's own sampler, `samples_<name>.png` with the others."""
-        written = [save_grid(self.new_cats[:GRID_SAMPLES], self.folder / "samples.png")]
+        written = [save_grid(self.model.sample(GRID_SAMPLES, seed=self.seed), self.folder / "samples.png")]
         if self.other_samplers != []:
             own = self.model.config.sampler
             for name, sampler in choose_samplers(self.model.latent, own, self.other_samplers)[1].items():
