@@ -1,7 +1,8 @@
-"""Write the table and the pictures of the page on variants from a sweep: `python -m docs.variants models/sweeps/DATE`.
+"""Write the table and the pictures of the page on variants from a sweep: `python -m docs.variants SWEEP [TIMED]`.
 
 The table goes between the two marks in `docs/source/variants.md`, the pictures into
-`docs/source/images/variants-*.jpg`.
+`docs/source/images/variants-*.jpg`. The time of a step is that of the runs in the sweep TIMED, where it is given:
+trainings that ran one after the other on an idle machine.
 """
 
 import json
@@ -26,15 +27,15 @@ SHOWN = 12  # new cats of each variant
 ROWS = 24  # variants on a picture
 
 
-def main(sweep: str) -> None:
-    runs = [run for run in members(Path(sweep)) if (run / "metrics.json").exists()]
+def main(sweep: str, timed: str | None = None) -> None:
+    runs = {variant(run): run for run in members(Path(sweep)) if (run / "metrics.json").exists()}
     if not runs:
         raise InputError(f"{sweep} holds no measured runs: make sweep 'variant=glob(*)'")
+    clocked = {variant(run): run for run in members(Path(timed))} if timed else runs
     rows, strips = [], []
-    for run in runs:
-        name = read_yaml(run / ".hydra" / "hydra.yaml")["hydra"]["runtime"]["choices"]["variant"]
-        metrics, result = json.loads((run / "metrics.json").read_text()), read_result(run)
-        rows.append((metrics["best"]["sliced_wasserstein"], cells(name, metrics, result)))
+    for name, run in runs.items():
+        metrics, seconds = json.loads((run / "metrics.json").read_text()), read_result(clocked[name])["step_seconds"]
+        rows.append((metrics["best"]["sliced_wasserstein"], cells(name, metrics, seconds)))
         strips.append((name, strip(run, metrics["best_sampler"])))
         print(name)
     lines = [f"| {HEAD} |", "|---|--:|--:|--:|---|--:|--:|--:|--:|"]
@@ -46,12 +47,17 @@ def main(sweep: str) -> None:
         write_jpeg(f"variants-{start // ROWS + 1}", sheet(strips[start : start + ROWS]))
 
 
-def cells(name: str, metrics: dict, result: dict) -> list[str]:
+def variant(run: Path) -> str:
+    """Return the name of the variant of a run."""
+    return read_yaml(run / ".hydra" / "hydra.yaml")["hydra"]["runtime"]["choices"]["variant"]
+
+
+def cells(name: str, metrics: dict, step_seconds: float) -> list[str]:
     """Return the row of a variant."""
     best, prior = metrics["best"], {metrics["sampler"]: metrics, **metrics["samplers"]}.get("prior", {})
     numbers = [metrics.get("psnr"), metrics.get("bits_per_dim"), best["sliced_wasserstein"]]
     psnr, bits, distance = (_text(number, digits) for number, digits in zip(numbers, (1, 2, 1), strict=True))
-    rest = [prior.get("sliced_wasserstein"), best.get("density"), best.get("coverage"), 1000 * result["step_seconds"]]
+    rest = [prior.get("sliced_wasserstein"), best.get("density"), best.get("coverage"), 1000 * step_seconds]
     rest = [_text(number, digits) for number, digits in zip(rest, (1, 2, 2, 0), strict=True)]
     return [f"`{name}`", psnr, bits, distance, f"`{metrics['best_sampler']}`", *rest]
 
