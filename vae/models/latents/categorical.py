@@ -9,6 +9,7 @@ from torch.nn.functional import one_hot
 from vae.cli.errors import InputError
 from vae.data.noise import global_batch_noise
 from vae.models.latents.latent import INDICES, Latent, LatentSample, at_least_float32
+from vae.models.ranges import require_not_negative
 
 
 class Categorical(Latent):
@@ -47,8 +48,7 @@ class Categorical(Latent):
                 raise InputError(f"latent.{name} must be at least {least}, not {value}")
         if not 0 < min_temperature <= temperature:
             raise InputError(f"latent.min_temperature must be in (0, {temperature}], not {min_temperature}")
-        if not anneal_rate >= 0:
-            raise InputError(f"latent.anneal_rate must not be negative, but is {anneal_rate}")
+        require_not_negative("latent", anneal_rate=anneal_rate)
         super().__init__((num_variables * num_classes,))
         self.num_variables, self.num_codes = num_variables, num_classes
         self.index_shape = (1, num_variables)  # one row of variables

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from vae.cli.errors import InputError
+from vae.models.ranges import require_at_least_one
 
 LLOYD_STEPS = 10  # of k-means on the first batch
 MIN_COUNT = 1e-5  # average number of vectors below which a code stays where it is
@@ -34,9 +35,7 @@ class Codebook(nn.Module):
 
     def __init__(self, num_codes: int, code_dim: int, ema: float | None, min_usage: float) -> None:
         super().__init__()
-        for name, value in (("num_codes", num_codes), ("code_dim", code_dim)):
-            if value < 1:
-                raise InputError(f"latent.{name} must be at least 1, not {value}")
+        require_at_least_one("latent", num_codes=num_codes, code_dim=code_dim)
         if not (ema is None or 0 <= ema < 1):
             raise InputError(f"latent.ema must be in [0, 1), or null for gradients, not {ema}")
         if not 0 <= min_usage <= 1:

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from vae.cli.errors import InputError
-from vae.models.latents.latent import INDICES, Latent, LatentSample, at_least_float32
+from vae.models.latents.latent import LatentSample, at_least_float32
+from vae.models.latents.quantized import Quantized
 
 
-class FiniteScalar(Latent):
+class FiniteScalar(Quantized):
     """Every channel of a feature map is bounded and rounded to L_i levels (Mentzer et al. 2023, sec. 3.1).
 
     The codebook is the product of the levels and is not learnt. Gradients pass straight through the rounding. The
@@ -24,23 +25,13 @@ class FiniteScalar(Latent):
         InputError: there are no levels, or fewer than 2 in a channel.
     """
 
-    provides = frozenset({INDICES})
-
     def __init__(self, encoder: nn.Module, levels: Sequence[int] = (8, 5, 5, 5)) -> None:
         if not levels or min(levels) < 2 or math.prod(levels) > 1 << 20:
             raise InputError(f"latent.levels must be 2 or more for each channel, at most 2²⁰ codes, not {list(levels)}")
-        channels, height, width = encoder.feature_shapes[-1]
-        super().__init__((len(levels), height, width))
-        self.num_codes = math.prod(levels)
-        self.head = nn.Conv2d(channels, len(levels), 1)
+        super().__init__(encoder, len(levels), math.prod(levels))
         sizes = torch.tensor(list(levels))
         self.register_buffer("levels", sizes, persistent=False)
         self.register_buffer("basis", torch.cumprod(sizes, 0) // sizes, persistent=False)
-
-    @property
-    def index_shape(self) -> tuple[int, ...]:
-        """Shape of the indices of one image, `(h, w)`."""
-        return self.shape[1:]
 
     def bound(self, h: Tensor) -> Tensor:
         """Map features `(N, d, h, w)` into the range of the levels, (−L/2, L/2) shifted for even L (their code)."""
@@ -69,15 +60,8 @@ class FiniteScalar(Latent):
 
     def infer(self, features: list[Tensor], k: int = 1) -> LatentSample:
         """Quantise; all k samples are the same."""
-        z = self.mean(features)
-        nothing = z.new_zeros(k, len(z))
-        places = z.shape[2] * z.shape[3]
-        return LatentSample(z.expand(k, *z.shape), nothing, nothing - places * math.log(self.num_codes))
+        return self.point(self.mean(features), k)
 
     def mean(self, features: list[Tensor]) -> Tensor:
         """Return the quantised features, `(B, d, h, w)`."""
         return self.quantize(at_least_float32(self.head(features[-1])))
-
-    def sample(self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
-        """Draw every place independently and uniformly; `temperature` has no effect on a uniform prior."""
-        return self.embed(torch.randint(self.num_codes, (n, *self.shape[1:]), generator=generator))

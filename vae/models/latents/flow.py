@@ -11,6 +11,7 @@ from zuko.lazy import LazyComposedTransform, LazyTransform
 from vae.cli.errors import InputError
 from vae.models.latents.gaussian import Gaussian, diagonal_gaussian, standard_normal_log_prob
 from vae.models.latents.latent import CONTINUOUS, DENSITY, NORMAL_PRIOR, LatentSample, at_least_float32
+from vae.models.ranges import require_at_least_one
 
 KINDS = ("planar", "iaf", "maf", "nsf")
 MAX_LATENTS = 1024  # of an autoregressive map, whose masks have the square of that many entries
@@ -66,9 +67,7 @@ class Flow(Gaussian):
         super().__init__(encoder, latent_dim, init_scale)
         if kind not in KINDS:
             raise InputError(f"latent.kind must be one of {', '.join(KINDS)}, not {kind!r}")
-        for name, value in (("transforms", transforms), ("context_dim", context_dim)):
-            if value < 1:
-                raise InputError(f"latent.{name} must be at least 1, not {value}")
+        require_at_least_one("latent", transforms=transforms, context_dim=context_dim)
         self.context = nn.Linear(torch.Size(encoder.feature_shapes[-1]).numel(), context_dim)
         if kind == "planar":
             maps = (Planar(latent_dim, context_dim, init_scale) for _ in range(transforms))

@@ -7,6 +7,7 @@ from vae.cli.errors import InputError
 from vae.models.latents.flow import autoregressive, full_precision
 from vae.models.latents.gaussian import Gaussian, standard_normal_log_prob
 from vae.models.latents.latent import CONTINUOUS, DENSITY, POSTERIOR, LatentSample
+from vae.models.ranges import require_at_least_one
 
 KINDS = ("maf", "nsf")
 
@@ -43,8 +44,7 @@ class FlowPrior(Gaussian):
         super().__init__(encoder, latent_dim, init_scale)
         if kind not in KINDS:
             raise InputError(f"latent.kind must be one of {', '.join(KINDS)}, not {kind!r}")
-        if transforms < 1:
-            raise InputError(f"latent.transforms must be at least 1, not {transforms}")
+        require_at_least_one("latent", transforms=transforms)
         self.flow = autoregressive(kind, latent_dim, transforms, hidden, init_scale)
 
     def infer(self, features: list[Tensor], k: int = 1) -> LatentSample:

@@ -10,6 +10,7 @@ from torch.nn.functional import softplus
 
 from vae.cli.errors import InputError
 from vae.models.latents.latent import CONTINUOUS, DENSITY, POSTERIOR, Latent, LatentSample, at_least_float32
+from vae.models.ranges import require_at_least_one, require_not_negative
 
 MIN = 1e-4  # of shape and rate
 
@@ -41,13 +42,11 @@ class Gamma(Latent):
         prior_rate: float = 1.0,
         init_scale: float = 0.01,
     ) -> None:
-        if latent_dim < 1:
-            raise InputError(f"model.latent_dim must be at least 1, not {latent_dim}")
+        require_at_least_one("model", latent_dim=latent_dim)
         for name, value in (("prior_shape", prior_shape), ("prior_rate", prior_rate)):
             if not MIN < value < math.inf:
                 raise InputError(f"latent.{name} must be more than {MIN}, not {value}")
-        if not init_scale >= 0:
-            raise InputError(f"latent.init_scale must not be negative, but is {init_scale}")
+        require_not_negative("latent", init_scale=init_scale)
         super().__init__((latent_dim,))
         self.prior_shape, self.prior_rate = prior_shape, prior_rate
         self.head = nn.Linear(torch.Size(encoder.feature_shapes[-1]).numel(), 2 * latent_dim)

@@ -17,6 +17,7 @@ from vae.models.latents.latent import (
     LatentSample,
     at_least_float32,
 )
+from vae.models.ranges import require_at_least_one
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -78,8 +79,7 @@ class Gaussian(Latent):
     provides = frozenset({CONTINUOUS, DENSITY, NORMAL_PRIOR, POSTERIOR})
 
     def __init__(self, encoder: nn.Module, latent_dim: int, init_scale: float = 0.01) -> None:
-        if latent_dim < 1:
-            raise InputError(f"model.latent_dim must be at least 1, not {latent_dim}")
+        require_at_least_one("model", latent_dim=latent_dim)
         super().__init__((latent_dim,))
         self.head = nn.Linear(torch.Size(encoder.feature_shapes[-1]).numel(), 2 * latent_dim)
         scale_initial_weights(self.head, init_scale)

@@ -9,6 +9,7 @@ from vae.cli.errors import InputError
 from vae.data.noise import global_batch_noise
 from vae.models.latents.gaussian import Gaussian, standard_normal_log_prob
 from vae.models.latents.latent import CONTINUOUS, DENSITY, NORMAL_PRIOR, LatentSample
+from vae.models.ranges import require_at_least_one
 
 MAX_STEP = 0.5  # of a leapfrog step, as in the authors' experiments
 
@@ -45,8 +46,7 @@ class Hamiltonian(Gaussian):
         init_scale: float = 0.01,
     ) -> None:
         super().__init__(encoder, latent_dim, init_scale)
-        if steps < 1:
-            raise InputError(f"latent.steps must be at least 1, not {steps}")
+        require_at_least_one("latent", steps=steps)
         if not 0 < step_size < MAX_STEP:
             raise InputError(f"latent.step_size must be in (0, {MAX_STEP}), not {step_size}")
         if not 0 < beta_zero < 1:

@@ -11,6 +11,7 @@ from vae.cli.errors import InputError
 from vae.data.noise import global_batch_noise
 from vae.models.latents.gaussian import scale_initial_weights
 from vae.models.latents.latent import CONTINUOUS, DENSITY, Latent, LatentSample, at_least_float32
+from vae.models.ranges import require_at_least_one
 
 
 class Ladder(Latent):
@@ -58,8 +59,7 @@ class Ladder(Latent):
                 f"latent.scales must be zeros, then rising numbers up to the {finest} levels of model.channels, the "
                 f"first of them 0 or 1, not {scales}"
             )
-        if width < 1:
-            raise InputError(f"latent.width must be at least 1, not {width}")
+        require_at_least_one("latent", width=width)
         vectors = scales.count(0)
         self.kl_parts = (1,) * len(dims)
         self.inputs = [-max(scale, 1) for scale in scales]  # of the features of the encoder

@@ -1,19 +1,19 @@
 """The discrete latent of lookup-free quantisation (Yu et al. 2023)."""
 
-import math
-
 import torch
 import torch.distributed.nn.functional as collective
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vae.cli.errors import InputError
-from vae.models.latents.latent import INDICES, Latent, LatentSample, at_least_float32
+from vae.models.latents.latent import LatentSample, at_least_float32
+from vae.models.latents.quantized import Quantized
+from vae.models.ranges import require_not_negative, require_positive
 
 MAX_BITS = 14  # the entropy of the code frequencies takes 2^bits numbers for each place of a batch
 
 
-class LookupFree(Latent):
+class LookupFree(Quantized):
     """Every channel of a feature map becomes its sign, so the codes are {−1, 1}^bits (Yu et al. 2023, eq. 3).
 
     Gradients pass straight through. The penalty is commitment·‖h − sg[z]‖² + entropy_weight·(E[H(q)] − H(E[q])), eq. 4,
@@ -37,8 +37,6 @@ class LookupFree(Latent):
         tensor([-1.,  1.])
     """
 
-    provides = frozenset({INDICES})
-
     def __init__(
         self,
         encoder: nn.Module,
@@ -49,24 +47,13 @@ class LookupFree(Latent):
     ) -> None:
         if not 1 <= bits <= MAX_BITS:
             raise InputError(f"latent.bits must be between 1 and {MAX_BITS}, not {bits}")
-        for name, value in (("commitment", commitment), ("entropy_weight", entropy_weight)):
-            if not value >= 0:
-                raise InputError(f"latent.{name} must not be negative, but is {value}")
-        if not temperature > 0:
-            raise InputError(f"latent.temperature must be positive, not {temperature}")
-        channels, height, width = encoder.feature_shapes[-1]
-        super().__init__((bits, height, width))
-        self.num_codes = 2**bits
+        require_not_negative("latent", commitment=commitment, entropy_weight=entropy_weight)
+        require_positive("latent", temperature=temperature)
+        super().__init__(encoder, bits, 2**bits)
         self.commitment = commitment
         self.entropy_weight = entropy_weight
         self.temperature = temperature
-        self.head = nn.Conv2d(channels, bits, 1)
         self.register_buffer("basis", 2 ** torch.arange(bits), persistent=False)
-
-    @property
-    def index_shape(self) -> tuple[int, ...]:
-        """Shape of the indices of one image, `(h, w)`."""
-        return self.shape[1:]
 
     def indices(self, z: Tensor) -> Tensor:
         """Return the index of each code: `(N, bits, h, w)` → `(N, h, w)` int64."""
@@ -104,17 +91,11 @@ class LookupFree(Latent):
         if self.entropy_weight:
             each, together = self.entropies(h)
             penalty = penalty + self.entropy_weight * (each - h[0, 0].numel() * together)
-        nothing = z.new_zeros(k, len(z))
-        log_p = nothing - h[0, 0].numel() * math.log(self.num_codes)
-        return LatentSample(z.expand(k, *z.shape), nothing, log_p, penalty=penalty)
+        return self.point(z, k, penalty)
 
     def mean(self, features: list[Tensor]) -> Tensor:
         """Return the quantised features, `(B, bits, h, w)`."""
         return _signs(at_least_float32(self.head(features[-1])))
-
-    def sample(self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
-        """Draw every place independently and uniformly; `temperature` has no effect on a uniform prior."""
-        return self.embed(torch.randint(self.num_codes, (n, *self.shape[1:]), generator=generator))
 
 
 def _signs(h: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from vae.models.latents.latent import (
     LatentSample,
     at_least_float32,
 )
+from vae.models.ranges import require_at_least_one
 
 
 class Moments(Latent):
@@ -76,8 +77,7 @@ class Spatial(Moments):
     """
 
     def __init__(self, encoder: nn.Module, latent_channels: int = 4, init_scale: float = 0.01) -> None:
-        if latent_channels < 1:
-            raise InputError(f"latent.latent_channels must be at least 1, not {latent_channels}")
+        require_at_least_one("latent", latent_channels=latent_channels)
         channels, height, width = encoder.feature_shapes[-1]
         Latent.__init__(self, (latent_channels, height, width))
         self.head = nn.Conv2d(channels, 2 * latent_channels, 1)

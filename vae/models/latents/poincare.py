@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vae.cli.errors import InputError
 from vae.data.noise import global_batch_noise
 from vae.models.latents.gaussian import Gaussian, standard_normal_log_prob
 from vae.models.latents.latent import BALL, CONTINUOUS, DENSITY, LatentSample
+from vae.models.ranges import require_positive
 
 MARGIN = 1e-5  # share of the radius that latents stay away from the boundary, where float32 has no more digits
 
@@ -37,8 +37,7 @@ class Poincare(Gaussian):
 
     def __init__(self, encoder: nn.Module, latent_dim: int, curvature: float = 0.1, init_scale: float = 0.01) -> None:
         super().__init__(encoder, latent_dim, init_scale)
-        if not curvature > 0:
-            raise InputError(f"latent.curvature must be positive, not {curvature}")
+        require_positive("latent", curvature=curvature)
         self.root = math.sqrt(curvature)
 
     def infer(self, features: list[Tensor], k: int = 1) -> LatentSample:

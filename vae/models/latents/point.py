@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from vae.cli.errors import InputError
 from vae.models.latents.latent import CONTINUOUS, NORMAL_PRIOR, Latent, LatentSample, at_least_float32
+from vae.models.ranges import require_at_least_one, require_not_negative
 
 
 class Point(Latent):
@@ -25,10 +25,8 @@ class Point(Latent):
     provides = frozenset({CONTINUOUS, NORMAL_PRIOR})
 
     def __init__(self, encoder: nn.Module, latent_dim: int, norm_weight: float = 0.0) -> None:
-        if latent_dim < 1:
-            raise InputError(f"model.latent_dim must be at least 1, not {latent_dim}")
-        if not norm_weight >= 0:
-            raise InputError(f"latent.norm_weight must not be negative, but is {norm_weight}")
+        require_at_least_one("model", latent_dim=latent_dim)
+        require_not_negative("latent", norm_weight=norm_weight)
         super().__init__((latent_dim,))
         self.head = nn.Linear(torch.Size(encoder.feature_shapes[-1]).numel(), latent_dim)
         self.norm_weight = norm_weight

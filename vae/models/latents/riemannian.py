@@ -6,10 +6,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from vae.cli.errors import InputError
 from vae.models.latents.gaussian import standard_normal_log_prob
 from vae.models.latents.hamiltonian import Hamiltonian, draw_like, gradient
 from vae.models.latents.latent import CONTINUOUS, DENSITY, METRIC, NORMAL_PRIOR, LatentSample, at_least_float32
+from vae.models.ranges import require_positive
 
 FIXED_POINT_STEPS = 3  # of the two implicit equations of the generalised leapfrog
 
@@ -47,13 +47,7 @@ class Riemannian(Hamiltonian):
         **options,
     ) -> None:
         super().__init__(encoder, latent_dim, **options)
-        for name, value in (
-            ("bandwidth", bandwidth),
-            ("regularization", regularization),
-            ("num_centroids", num_centroids),
-        ):
-            if not value > 0:
-                raise InputError(f"latent.{name} must be positive, not {value}")
+        require_positive("latent", bandwidth=bandwidth, regularization=regularization, num_centroids=num_centroids)
         self.bandwidth = bandwidth
         self.regularization = regularization
         self.step_logit.requires_grad_(False)

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from vae.cli.errors import InputError
 from vae.data.batch import Batch
 from vae.models.latents.gaussian import LOG_2PI, Gaussian
 from vae.models.latents.latent import CONTINUOUS, DENSITY, POSTERIOR, PSEUDO_INPUTS, LatentSample
+from vae.models.ranges import require_at_least_one
 
 
 class Vamp(Gaussian):
@@ -33,8 +33,7 @@ class Vamp(Gaussian):
 
     def __init__(self, encoder: nn.Module, latent_dim: int, pseudo_inputs: int = 500, init_scale: float = 0.01) -> None:
         super().__init__(encoder, latent_dim, init_scale)
-        if pseudo_inputs < 1:
-            raise InputError(f"latent.pseudo_inputs must be at least 1, not {pseudo_inputs}")
+        require_at_least_one("latent", pseudo_inputs=pseudo_inputs)
         self._encoder = [encoder]  # a list hides it from the module's own parameters
         self.pseudo_inputs = nn.Parameter(0.3 * torch.randn(pseudo_inputs, 3, encoder.image_size, encoder.image_size))
         label_dim = encoder.label_dim

@@ -1,16 +1,15 @@
 """The discrete latents of the VQ-VAE (van den Oord, Vinyals & Kavukcuoglu 2017) and the RQ-VAE (Lee et al. 2022)."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from vae.cli.errors import InputError
 from vae.models.latents.codebook import LLOYD_STEPS, Codebook
-from vae.models.latents.latent import INDICES, Latent, LatentSample, at_least_float32
+from vae.models.latents.latent import LatentSample, at_least_float32
+from vae.models.latents.quantized import Quantized
+from vae.models.ranges import require_at_least_one, require_not_negative
 
 
-class VectorQuantized(Latent):
+class VectorQuantized(Quantized):
     """Every place of a feature map becomes the nearest of `num_codes` vectors (van den Oord et al. 2017, eq. 1–3).
 
     The posterior is a point and the prior is uniform over the codes, so log p(z) = −h·w·log(num_codes). Gradients pass
@@ -29,7 +28,6 @@ class VectorQuantized(Latent):
         InputError: an option is out of its range.
     """
 
-    provides = frozenset({INDICES})
     depth = 1
 
     def __init__(
@@ -41,19 +39,10 @@ class VectorQuantized(Latent):
         ema: float | None = 0.99,
         min_usage: float = 0.1,
     ) -> None:
-        if not commitment >= 0:
-            raise InputError(f"latent.commitment must not be negative, but is {commitment}")
-        channels, height, width = encoder.feature_shapes[-1]
-        super().__init__((code_dim, height, width))
-        self.num_codes = num_codes
+        require_not_negative("latent", commitment=commitment)
+        super().__init__(encoder, code_dim, num_codes)
         self.commitment = commitment
-        self.head = nn.Conv2d(channels, code_dim, 1)
         self.codebook = Codebook(num_codes, code_dim, ema, min_usage)
-
-    @property
-    def index_shape(self) -> tuple[int, ...]:
-        """Shape of the indices of one image, `(h, w)`."""
-        return self.shape[1:]
 
     def indices(self, z: Tensor) -> Tensor:
         """Return the index of the nearest code: `(N, code_dim, h, w)` → `(N, *index_shape)` int64."""
@@ -91,9 +80,7 @@ class VectorQuantized(Latent):
             penalty = penalty + (rests.detach() - codes).square().sum((0, 2, 3, 4))
         elif self.training:
             self._update(rests, indices, self.codebook.ema)
-        nothing = z.new_zeros(k, len(z))
-        log_p = nothing - math.prod(self.index_shape) * math.log(self.num_codes)
-        return LatentSample(z.expand(k, *z.shape), nothing, log_p, penalty=penalty)
+        return self.point(z, k, penalty)
 
     def _update(self, rests: Tensor, indices: Tensor, decay: float) -> None:
         self.codebook.update(rests.flatten(0, 1), indices.flatten(0, 1), decay)
@@ -102,10 +89,6 @@ class VectorQuantized(Latent):
         """Return the quantised features, `(B, code_dim, h, w)`."""
         _, indices = self.quantize(at_least_float32(self.head(features[-1])))
         return sum(self.codebook.embed(one) for one in indices)
-
-    def sample(self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
-        """Draw every index independently and uniformly; `temperature` has no effect on a uniform prior."""
-        return self.embed(torch.randint(self.num_codes, (n, *self.index_shape), generator=generator))
 
 
 class ResidualVectorQuantized(VectorQuantized):
@@ -124,8 +107,7 @@ class ResidualVectorQuantized(VectorQuantized):
     """
 
     def __init__(self, encoder: nn.Module, depth: int = 4, **options) -> None:
-        if depth < 1:
-            raise InputError(f"latent.depth must be at least 1, not {depth}")
+        require_at_least_one("latent", depth=depth)
         super().__init__(encoder, **options)
         self.depth = depth
 

@@ -14,6 +14,7 @@ from vae.data.noise import global_batch_noise
 from vae.models.gradients import frozen
 from vae.models.objectives.elbo import ELBO
 from vae.models.objectives.objective import Loss
+from vae.models.ranges import require_at_least_one
 from vae.models.regularizers.regularizer import State
 from vae.models.vae import VAE, Terms
 
@@ -55,8 +56,7 @@ class Adversarial(ELBO):
         for name, value in {"lr_ratio": lr_ratio, **weights}.items():
             if not value >= 0:
                 raise InputError(f"objective.{name} must not be negative, but is {value}")
-        if lowpass_size < 1:
-            raise InputError(f"objective.lowpass_size must be at least 1, not {lowpass_size}")
+        require_at_least_one("objective", lowpass_size=lowpass_size)
         self.discriminator = discriminator
         self.augment = augment
         self.lr_ratio = lr_ratio

@@ -2,11 +2,11 @@
 
 import torch
 
-from vae.cli.errors import InputError
 from vae.data.batch import Batch
 from vae.models.latents.latent import CONTINUOUS
 from vae.models.objectives.elbo import ELBO
 from vae.models.objectives.objective import Loss
+from vae.models.ranges import require_not_negative
 from vae.models.regularizers.regularizer import State
 from vae.models.vae import VAE
 
@@ -28,8 +28,7 @@ class GradientPenalty(ELBO):
 
     def __init__(self, weight: float = 1e-6) -> None:
         super().__init__()
-        if not weight >= 0:
-            raise InputError(f"objective.weight must not be negative, but is {weight}")
+        require_not_negative("objective", weight=weight)
         self.weight = weight
 
     def forward(self, model: VAE, batch: Batch, state: State) -> Loss:

@@ -9,6 +9,7 @@ from vae.data.batch import Batch
 from vae.models.gradients import decoder_only
 from vae.models.latents.latent import DENSITY
 from vae.models.objectives.objective import Loss, Objective
+from vae.models.ranges import require_at_least_one
 from vae.models.regularizers.regularizer import State
 from vae.models.vae import VAE
 
@@ -39,9 +40,7 @@ class IWAE(Objective):
 
     def __init__(self, k: int = 5, m: int = 1, beta: float = 0.0, partial: bool = False) -> None:
         super().__init__()
-        for name, value in (("k", k), ("m", m)):
-            if value < 1:
-                raise InputError(f"objective.{name} must be at least 1, not {value}")
+        require_at_least_one("objective", k=k, m=m)
         if not 0 <= beta <= 1:
             raise InputError(f"objective.beta must be in [0, 1], not {beta}")
         self.k, self.m, self.beta, self.partial = k, m, beta, partial

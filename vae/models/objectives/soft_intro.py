@@ -1,12 +1,12 @@
 """An adversarial VAE whose encoder is the discriminator (Daniel & Tamar 2021)."""
 
-from vae.cli.errors import InputError
 from vae.data.batch import Batch
 from vae.data.noise import global_batch_noise
 from vae.models.gradients import frozen
 from vae.models.latents.latent import DENSITY
 from vae.models.objectives.elbo import ELBO
 from vae.models.objectives.objective import Loss
+from vae.models.ranges import require_not_negative
 from vae.models.regularizers.regularizer import State
 from vae.models.vae import VAE
 
@@ -31,8 +31,7 @@ class SoftIntro(ELBO):
 
     def __init__(self, beta_neg: float = 256.0) -> None:
         super().__init__()
-        if not beta_neg >= 0:
-            raise InputError(f"objective.beta_neg must not be negative, but is {beta_neg}")
+        require_not_negative("objective", beta_neg=beta_neg)
         self.beta_neg = beta_neg
 
     def forward(self, model: VAE, batch: Batch, state: State) -> Loss:

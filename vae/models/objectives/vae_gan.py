@@ -13,6 +13,7 @@ from vae.models.gradients import decoder_only, frozen
 from vae.models.likelihoods import Gaussian
 from vae.models.objectives.elbo import ELBO
 from vae.models.objectives.objective import Loss
+from vae.models.ranges import require_not_negative
 from vae.models.regularizers.regularizer import State
 from vae.models.vae import VAE
 
@@ -49,9 +50,7 @@ class VAEGAN(ELBO):
         lr_ratio: float = 1.0,
     ) -> None:
         super().__init__()
-        for name, value in (("gamma", gamma), ("lr_ratio", lr_ratio)):
-            if not value >= 0:
-                raise InputError(f"objective.{name} must not be negative, but is {value}")
+        require_not_negative("objective", gamma=gamma, lr_ratio=lr_ratio)
         if scale is not None and not scale > 0:
             raise InputError(f"objective.scale must be positive (null: calibrated), not {scale}")
         levels = len(discriminator.levels)

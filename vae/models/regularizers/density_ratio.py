@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from vae.cli.errors import InputError
 from vae.models.gradients import frozen
 from vae.models.latents.latent import CONTINUOUS, Latent, LatentSample
+from vae.models.ranges import require_not_negative
 from vae.models.regularizers.regularizer import Regularizer, State
 
 
@@ -38,9 +39,7 @@ class DensityRatio(Regularizer):
         self, latent: Latent, weight: float, hidden: list[int], lr_ratio: float = 1.0, warmup: float = 0.0
     ) -> None:
         super().__init__(latent, warmup)
-        for name, value in (("weight", weight), ("lr_ratio", lr_ratio)):
-            if not value >= 0:
-                raise InputError(f"regularizer.{name} must not be negative, but is {value}")
+        require_not_negative("regularizer", weight=weight, lr_ratio=lr_ratio)
         if not hidden or min(hidden) < 1:
             raise InputError(f"regularizer.hidden must be a list of positive numbers, not {list(hidden)}")
         self.weight, self.hidden, self.lr_ratio = weight, list(hidden), lr_ratio

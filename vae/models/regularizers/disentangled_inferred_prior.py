@@ -5,6 +5,7 @@ from torch import Tensor
 
 from vae.cli.errors import InputError
 from vae.models.latents.latent import POSTERIOR, Latent, LatentSample
+from vae.models.ranges import require_not_negative
 from vae.models.regularizers.regularizer import Regularizer, State
 
 KINDS = ("i", "ii")
@@ -34,9 +35,7 @@ class DisentangledInferredPrior(Regularizer):
         super().__init__(latent, warmup)
         if kind not in KINDS:
             raise InputError(f"regularizer.kind must be one of {', '.join(KINDS)}, not {kind!r}")
-        for name, value in (("off_diagonal", off_diagonal), ("diagonal", diagonal)):
-            if not value >= 0:
-                raise InputError(f"regularizer.{name} must not be negative, but is {value}")
+        require_not_negative("regularizer", off_diagonal=off_diagonal, diagonal=diagonal)
         self.kind, self.off_diagonal, self.diagonal = kind, off_diagonal, diagonal
 
     def forward(self, sample: LatentSample, state: State) -> tuple[Tensor, dict[str, Tensor]]:

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from vae.cli.errors import InputError
 from vae.models.latents.latent import Latent, LatentSample
+from vae.models.ranges import require_not_negative
 from vae.models.regularizers.regularizer import Regularizer, State
 
 
@@ -23,9 +23,7 @@ class KL(Regularizer):
 
     def __init__(self, latent: Latent, beta: float = 1.0, warmup: float = 0.0, free_bits: float = 0.0) -> None:
         super().__init__(latent, warmup)
-        for name, value in (("beta", beta), ("free_bits", free_bits)):
-            if not value >= 0:
-                raise InputError(f"regularizer.{name} must not be negative, but is {value}")
+        require_not_negative("regularizer", beta=beta, free_bits=free_bits)
         self.beta = beta
         self.free_bits = free_bits
 

@@ -7,6 +7,7 @@ from torchmetrics.image.kid import maximum_mean_discrepancy
 from vae.cli.errors import InputError
 from vae.metrics.latents import multiquadric_mmd
 from vae.models.latents.latent import CONTINUOUS, Latent, LatentSample
+from vae.models.ranges import require_not_negative
 from vae.models.regularizers.regularizer import Regularizer, State
 
 
@@ -36,9 +37,7 @@ class MeanDiscrepancy(Regularizer):
         super().__init__(latent, warmup)
         if kernel not in KERNELS:
             raise InputError(f"regularizer.kernel must be one of {', '.join(KERNELS)}, not {kernel!r}")
-        for name, value in (("weight", weight), ("kl_weight", kl_weight)):
-            if not value >= 0:
-                raise InputError(f"regularizer.{name} must not be negative, but is {value}")
+        require_not_negative("regularizer", weight=weight, kl_weight=kl_weight)
         self.weight, self.kl_weight, self.kernel = weight, kl_weight, kernel
 
     def forward(self, sample: LatentSample, state: State) -> tuple[Tensor, dict[str, Tensor]]:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from vae.cli.errors import InputError
 from vae.models.latents.latent import CONTINUOUS, Latent, LatentSample
+from vae.models.ranges import require_at_least_one, require_not_negative
 from vae.models.regularizers.regularizer import Regularizer, State
 
 
@@ -25,10 +25,8 @@ class SlicedWasserstein(Regularizer):
 
     def __init__(self, latent: Latent, weight: float = 1000.0, projections: int = 50, warmup: float = 0.0) -> None:
         super().__init__(latent, warmup)
-        if not weight >= 0:
-            raise InputError(f"regularizer.weight must not be negative, but is {weight}")
-        if projections < 1:
-            raise InputError(f"regularizer.projections must be at least 1, not {projections}")
+        require_not_negative("regularizer", weight=weight)
+        require_at_least_one("regularizer", projections=projections)
         self.weight, self.projections = weight, projections
 
     def forward(self, sample: LatentSample, state: State) -> tuple[Tensor, dict[str, Tensor]]:

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from vae.cli.errors import InputError
 from vae.models.latents.latent import POSTERIOR, Latent, LatentSample
+from vae.models.ranges import require_not_negative
 from vae.models.regularizers.regularizer import Regularizer, State
 
 
@@ -35,9 +35,7 @@ class TotalCorrelation(Regularizer):
         self, latent: Latent, alpha: float = 1.0, beta: float = 6.0, gamma: float = 1.0, warmup: float = 0.0
     ) -> None:
         super().__init__(latent, warmup)
-        for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
-            if not value >= 0:
-                raise InputError(f"regularizer.{name} must not be negative, but is {value}")
+        require_not_negative("regularizer", alpha=alpha, beta=beta, gamma=gamma)
         self.alpha, self.beta, self.gamma = alpha, beta, gamma
 
     def forward(self, sample: LatentSample, state: State) -> tuple[Tensor, dict[str, Tensor]]:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from vae.cli.errors import InputError
 from vae.models.latents.latent import INDICES, Latent
+from vae.models.ranges import require_at_least_one
 from vae.models.samplers.sampler import Sampler
 
 SMOOTHING = 0.1  # pseudo-observations of the marginal of a place, in each component
@@ -32,9 +33,7 @@ class CategoricalMixture(Sampler):
         self, latent: Latent, n_components: int = 20, iterations: int = 20, seed: int = 0, label_dim: int = 0
     ) -> None:
         super().__init__(latent, label_dim)
-        for name, value in (("n_components", n_components), ("iterations", iterations)):
-            if value < 1:
-                raise InputError(f"sampler.{name} must be at least 1, not {value}")
+        require_at_least_one("sampler", n_components=n_components, iterations=iterations)
         self.n_components = n_components
         self.iterations = iterations
         self.seed = seed

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from vae.cli.errors import InputError
 from vae.models.latents.latent import Latent
+from vae.models.ranges import require_at_least_one
 from vae.models.samplers.network import NetworkSampler
 
 FREQUENCIES = 16  # of the sine and cosine of t that the network sees
@@ -38,9 +38,7 @@ class FlowMatching(NetworkSampler):
         **training: float,
     ) -> None:
         super().__init__(latent, label_dim, **training)
-        for name, value in (("hidden", hidden), ("blocks", blocks), ("ode_steps", ode_steps)):
-            if value < 1:
-                raise InputError(f"sampler.{name} must be at least 1, not {value}")
+        require_at_least_one("sampler", hidden=hidden, blocks=blocks, ode_steps=ode_steps)
         self.ode_steps = ode_steps
         self.inward = nn.Linear(self.size + 2 * FREQUENCIES + label_dim, hidden)
         self.blocks = nn.ModuleList(

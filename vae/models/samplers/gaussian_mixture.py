@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vae.cli.errors import InputError
 from vae.models.latents.latent import CONTINUOUS, Latent
+from vae.models.ranges import require_at_least_one, require_positive
 from vae.models.samplers.sampler import Sampler
 
 
@@ -43,12 +44,10 @@ class GaussianMixture(Sampler):
         label_dim: int = 0,
     ) -> None:
         super().__init__(latent, label_dim)
-        if n_components < 1:
-            raise InputError(f"sampler.n_components must be at least 1, not {n_components}")
+        require_at_least_one("sampler", n_components=n_components)
         if not 0 <= shrinkage <= 1:
             raise InputError(f"sampler.shrinkage must be in [0, 1], not {shrinkage}")
-        if not std_scale > 0:
-            raise InputError(f"sampler.std_scale must be positive, not {std_scale}")
+        require_positive("sampler", std_scale=std_scale)
         self.n_components = n_components
         self.shrinkage = shrinkage
         self.std_scale = std_scale

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from vae.cli.errors import InputError
 from vae.cli.progress import ProgressBar
 from vae.models.latents.hamiltonian import gradient
 from vae.models.latents.latent import METRIC, Latent
+from vae.models.ranges import require_positive
 from vae.models.samplers.sampler import Sampler
 
 MIN_TEMPERATURE = 1e-3  # below, nothing would move
@@ -35,9 +35,7 @@ class HamiltonianMonteCarlo(Sampler):
         self, latent: Latent, steps: int = 100, leapfrog_steps: int = 15, step_size: float = 0.03, label_dim: int = 0
     ) -> None:
         super().__init__(latent, label_dim)
-        for name, value in (("steps", steps), ("leapfrog_steps", leapfrog_steps), ("step_size", step_size)):
-            if not value > 0:
-                raise InputError(f"sampler.{name} must be positive, not {value}")
+        require_positive("sampler", steps=steps, leapfrog_steps=leapfrog_steps, step_size=step_size)
         self.steps, self.leapfrog_steps, self.step_size = steps, leapfrog_steps, step_size
 
     def sample(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from vae.cli.errors import InputError
 from vae.cli.progress import ProgressBar
 from vae.models.latents.latent import CONTINUOUS, Latent
+from vae.models.ranges import require_positive
 from vae.models.samplers.sampler import Sampler
 
 MIN_LATENTS = 20  # below, nothing is left to hold back
@@ -47,9 +48,7 @@ class NetworkSampler(Sampler):
         seed: int = 0,
     ) -> None:
         super().__init__(latent, label_dim)
-        for name, value in (("steps", steps), ("batch_size", batch_size), ("lr", lr)):
-            if not value > 0:
-                raise InputError(f"sampler.{name} must be positive, not {value}")
+        require_positive("sampler", steps=steps, batch_size=batch_size, lr=lr)
         self.steps, self.batch_size, self.lr, self.seed = steps, batch_size, lr, seed
         self.size = torch.Size(self.shape).numel()
         self.register_buffer("mean", torch.zeros(self.size))

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from vae.cli.errors import InputError
 from vae.models.latents.latent import Latent
+from vae.models.ranges import require_at_least_one
 from vae.models.samplers.network import NetworkSampler
 
 
@@ -40,8 +41,7 @@ class NormalizingFlow(NetworkSampler):
         super().__init__(latent, label_dim, **training)
         if kind not in ("maf", "iaf", "nsf"):
             raise InputError(f"sampler.kind must be maf, iaf or nsf, not {kind!r}")
-        if transforms < 1:
-            raise InputError(f"sampler.transforms must be at least 1, not {transforms}")
+        require_at_least_one("sampler", transforms=transforms)
         make = zuko.flows.NSF if kind == "nsf" else zuko.flows.MAF
         with torch.device("cpu"):  # its masks cannot be computed on the meta device, on which a file is checked
             self.flow = make(self.size, label_dim, transforms=transforms, hidden_features=list(hidden))

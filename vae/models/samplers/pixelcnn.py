@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from vae.cli.errors import InputError
 from vae.cli.progress import ProgressBar
 from vae.models.latents.latent import INDICES, Latent
+from vae.models.ranges import require_at_least_one, require_positive
 from vae.models.samplers.categorical_mixture import indices_of
 from vae.models.samplers.network import MIN_LATENTS, train_network
 from vae.models.samplers.sampler import Sampler
@@ -76,11 +77,8 @@ class PixelCNN(Sampler):
         label_dim: int = 0,
     ) -> None:
         super().__init__(latent, label_dim)
-        for name, value in (("width", width), ("layers", layers), ("epochs", epochs), ("batch_size", batch_size)):
-            if value < 1:
-                raise InputError(f"sampler.{name} must be at least 1, not {value}")
-        if not lr > 0:
-            raise InputError(f"sampler.lr must be positive, not {lr}")
+        require_at_least_one("sampler", width=width, layers=layers, epochs=epochs, batch_size=batch_size)
+        require_positive("sampler", lr=lr)
         self.epochs, self.batch_size, self.lr, self.seed = epochs, batch_size, lr, seed
         self.index_shape = (1, *latent.index_shape)[-3:]  # depth, h, w
         depth, height, breadth = self.index_shape
