@@ -421,7 +421,7 @@ def test_your_cat_on_a_phone(browser, address, photo):
     page.wait_for_selector("#my-files a")
     boxes = [page.locator(place).first.bounding_box()["y"] for place in (".points", "#my-cat img", "#my-direction-1")]
     assert boxes == sorted(boxes)
-    page.locator("#my-direction-8").scroll_into_view_if_needed()
+    page.locator("#my-morph-drawn").scroll_into_view_if_needed()
     cat = page.locator("#my-cat img").first.bounding_box()
     assert cat["y"] >= 0 and cat["y"] + cat["height"] < 422
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
