@@ -90,9 +90,9 @@ class SeededSampler(nn.Module):
         super().__init__()
         self.shape = tuple(sampler.shape)
         self.size = math.prod(self.shape)
+        self.latent = sampler.latent
         self.mixture = type(sampler) is GaussianMixture  # a Student's t has other noise
         if self.mixture:
-            self.latent = sampler.latent
             weights, means = (sampler.weights, sampler.means) if y is None else sampler.given(y)
             self.register_buffer("cumulative", (weights / weights.sum()).cumsum(0)[:-1].clone())
             self.register_buffer("means", means.clone())
