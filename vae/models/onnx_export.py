@@ -90,7 +90,6 @@ class SeededSampler(nn.Module):
         super().__init__()
         self.shape = tuple(sampler.shape)
         self.size = math.prod(self.shape)
-        self.latent = sampler.latent
         self.mixture = type(sampler) is GaussianMixture  # a Student's t has other noise
         if self.mixture:
             weights, means = (sampler.weights, sampler.means) if y is None else sampler.given(y)
@@ -111,9 +110,8 @@ class SeededSampler(nn.Module):
         if not self.mixture:
             return noise.unflatten(1, self.shape)
         component = (uniform(seed, 2 * half, 1) > self.cumulative).long().sum(1)
-        noise, below = noise.split([self.means.shape[1], self.size - self.means.shape[1]], 1)
         z = self.means[component] + (self.cholesky[component] @ noise[:, :, None])[:, :, 0]
-        return self.latent.complete(z.unflatten(1, self.latent.top_shape), below)
+        return z.unflatten(1, self.shape)
 
 
 def uniform(seed: Tensor, start: int, count: int) -> Tensor:

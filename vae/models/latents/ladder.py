@@ -129,25 +129,16 @@ class Ladder(Latent):
             z.append(q.mean.expand(1, -1, *shape))
         return torch.cat([one[0].flatten(1) for one in z], dim=1)
 
-    @property
-    def top_shape(self) -> tuple[int, ...]:
-        """The shape of z_1, flat."""
-        return (math.prod(self.levels[0]),)
-
-    def complete(self, top: Tensor, noise: Tensor) -> Tensor:
-        """Draw z_2 … z_L from the top down."""
-        z = [top.unflatten(1, self.levels[0])[None]]
-        shares = noise.to(top).split([math.prod(shape) for shape in self.levels[1:]], dim=1)
-        for level, share in enumerate(shares, start=1):
-            mu, log_var = self.conditional(level, z[-1])
-            z.append(mu + (0.5 * log_var).exp() * share.unflatten(1, self.levels[level]))
-        return torch.cat([one[0].flatten(1) for one in z], dim=1)
-
     def sample(self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
         """Draw `(n, D)` from the top down; `temperature` is a factor on the standard deviation of every level."""
-        noise = temperature * torch.randn(n, *self.shape, generator=generator).to(self.heads[0].weight)
-        size = math.prod(self.levels[0])
-        return self.complete(noise[:, :size], noise[:, size:])
+        like, z = self.heads[0].weight, []
+        for level, shape in enumerate(self.levels):
+            noise = temperature * torch.randn(1, n, *shape, generator=generator).to(like)
+            if z:
+                mu, log_var = self.conditional(level, z[-1])
+                noise = mu + (0.5 * log_var).exp() * noise
+            z.append(noise)
+        return torch.cat([one[0].flatten(1) for one in z], dim=1)
 
 
 def _normal(mu: Tensor, log_var: Tensor) -> Normal:

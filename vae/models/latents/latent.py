@@ -84,11 +84,6 @@ class Latent(nn.Module):
         self.shape = tuple(shape)
 
     @property
-    def top_shape(self) -> tuple[int, ...]:
-        """The shape of the level that all others depend on, `(D,)` or `(C, h, w)`; `shape` where there is one level."""
-        return self.shape
-
-    @property
     def bounds_evidence(self) -> bool:
         """Whether log p(x|z) + log p(z) − log q(z|x) bounds log p(x); not for the point posterior of an autoencoder."""
         return bool(self.provides & {DENSITY, INDICES})
@@ -128,18 +123,6 @@ class Latent(nn.Module):
     def project(self, z: Tensor) -> Tensor:
         """Return the nearest latents that the model knows, for any z `(…, *shape)`; the identity unless overridden."""
         return z
-
-    def complete(self, top: Tensor, noise: Tensor) -> Tensor:
-        """Draw the levels below the top one from the prior; the identity where there is one level.
-
-        Args:
-            top: `(n, *top_shape)`.
-            noise: `(n, D)`, a standard normal number for each element of the other levels.
-
-        Returns:
-            `(n, *shape)`, the top level first.
-        """
-        return top
 
     def sample(self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
         """Draw `(n, *shape)` from the prior.

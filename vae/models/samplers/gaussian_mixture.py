@@ -14,8 +14,6 @@ from vae.models.samplers.sampler import Sampler
 class GaussianMixture(Sampler):
     """Gaussians with full covariances, fitted by scikit-learn (ex-post density estimation, Ghosh et al. 2020, sec. 4).
 
-    Of a latent with several levels it is the density of the top one, and the prior draws the others given that.
-
     With labels it is fitted to latents and labels together and drawn from p(z|y), which is a mixture again: component
     k has weight ∝ π_k·N(y; μ_ky, Σ_kyy) and mean μ_kz + Σ_kzy·Σ_kyy⁻¹·(y − μ_ky) (Bishop 2006, eq. 2.81–2.82).
 
@@ -52,7 +50,7 @@ class GaussianMixture(Sampler):
         self.shrinkage = shrinkage
         self.std_scale = std_scale
         self.seed = seed
-        size = torch.Size(latent.top_shape).numel()
+        size = torch.Size(self.shape).numel()
         self.register_buffer("weights", torch.zeros(n_components))
         self.register_buffer("means", torch.zeros(n_components, size))
         self.register_buffer("cholesky", torch.zeros(n_components, size, size))  # of the covariance of z given y
@@ -72,7 +70,7 @@ class GaussianMixture(Sampler):
 
         if len(z) < 2:
             raise InputError(f"the Gaussian mixture needs two latents or more, not {len(z)}: choose sampler=prior")
-        z = self.top(z).double().cpu()
+        z = z.flatten(1).double().cpu()
         joint = z if y is None else torch.cat([z, y.double().cpu()], dim=1)
         k = max(1, min(self.n_components, len(z) // 10))
         with warnings.catch_warnings():
@@ -111,12 +109,7 @@ class GaussianMixture(Sampler):
         z = self.means[component] + torch.einsum("nij,nj->ni", self.cholesky[component], noise)
         if y is not None:
             z = z + torch.einsum("nij,nj->ni", self.gain[component], y.to(device) - self.label_means[component])
-        below = temperature * torch.randn(n, torch.Size(self.shape).numel() - z.shape[1], generator=generator)
-        return self.latent.complete(z.unflatten(1, self.latent.top_shape), below)
-
-    def top(self, z: Tensor) -> Tensor:
-        """Return the top level of latents `(N, *shape)`, `(N, D)`."""
-        return z.flatten(1)[:, : self.means.shape[1]]
+        return z.unflatten(1, self.shape)
 
     def noise(self, n: int, generator: torch.Generator | None) -> Tensor:
         """Draw `(n, D)` with mean 0 and covariance I, on the CPU."""

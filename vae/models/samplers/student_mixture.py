@@ -53,7 +53,7 @@ class StudentMixture(GaussianMixture):
             raise InputError("the Student mixture has not been fitted to latents yet: choose sampler=prior")
         used = self.weights > 0
         size, cholesky = self.means.shape[1], self.cholesky[used]
-        off = (self.top(z)[:, None] - self.means[used]).movedim(0, -1)  # (K, D, N)
+        off = (z.flatten(1)[:, None] - self.means[used]).movedim(0, -1)  # (K, D, N)
         squares = torch.linalg.solve_triangular(cholesky, off, upper=False).square().sum(1).T  # (N, K)
         half = torch.tensor((degrees + size) / 2)
         constant = half.lgamma() - torch.tensor(degrees / 2).lgamma() - size / 2 * math.log((degrees - 2) * math.pi)
