@@ -1,8 +1,8 @@
 """Write the table and the pictures of the page on variants from a sweep: `python -m docs.variants SWEEP [TIMED]`.
 
 The table goes between the two marks in `docs/source/variants.md`, the pictures into
-`docs/source/images/variants-*.jpg`. The time of a step is that of the runs in the sweep TIMED, where it is given:
-trainings that ran one after the other on an idle machine.
+`docs/source/images/variants-*.jpg`. With a sweep TIMED, of trainings that ran one after the other on an idle machine,
+the table has the time of a step.
 """
 
 import json
@@ -22,7 +22,7 @@ from vae.visualization.images import grid, to_uint8
 
 PAGE = Path(__file__).parent / "source" / "variants.md"
 BEGIN, END = "<!-- the table of docs/variants.py -->\n", "<!-- its end -->\n"
-HEAD = "variant | PSNR, dB ↑ | bits/dim ↓ | SWD ↓ | sampler | SWD of the prior | density | coverage ↑ | step, ms"
+HEAD = "variant | PSNR, dB ↑ | bits/dim ↓ | SWD ↓ | sampler | SWD of the prior | density | coverage ↑ | cats seen ↑"
 SHOWN = 12  # new cats of each variant
 ROWS = 24  # variants on a picture
 
@@ -31,14 +31,17 @@ def main(sweep: str, timed: str | None = None) -> None:
     runs = {variant(run): run for run in members(Path(sweep)) if (run / "metrics.json").exists()}
     if not runs:
         raise InputError(f"{sweep} holds no measured runs: make sweep 'variant=glob(*)'")
-    clocked = {variant(run): run for run in members(Path(timed))} if timed else runs
+    clocked = {variant(run): run for run in members(Path(timed))} if timed else {}
     rows, strips = [], []
     for name, run in runs.items():
-        metrics, seconds = json.loads((run / "metrics.json").read_text()), read_result(clocked[name])["step_seconds"]
-        rows.append((metrics["best"]["sliced_wasserstein"], cells(name, metrics, seconds)))
+        metrics = json.loads((run / "metrics.json").read_text())
+        step = [_text(1000 * read_result(clocked[name])["step_seconds"], 0)] if clocked else []
+        rows.append((metrics["best"]["sliced_wasserstein"], [*cells(name, metrics), *step]))
         strips.append((name, strip(run, metrics["best_sampler"])))
         print(name)
     lines = [f"| {HEAD} |", "|---|--:|--:|--:|---|--:|--:|--:|--:|"]
+    if clocked:
+        lines = [lines[0] + " step, ms |", lines[1] + "--:|"]
     lines += ["| " + " | ".join(row) + " |" for _, row in sorted(rows)]
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else "# Variants compared\n\n"
     before, _, rest = text.partition(BEGIN)
@@ -52,13 +55,13 @@ def variant(run: Path) -> str:
     return read_yaml(run / ".hydra" / "hydra.yaml")["hydra"]["runtime"]["choices"]["variant"]
 
 
-def cells(name: str, metrics: dict, step_seconds: float) -> list[str]:
+def cells(name: str, metrics: dict) -> list[str]:
     """Return the row of a variant."""
     best, prior = metrics["best"], {metrics["sampler"]: metrics, **metrics["samplers"]}.get("prior", {})
     numbers = [metrics.get("psnr"), metrics.get("bits_per_dim"), best["sliced_wasserstein"]]
     psnr, bits, distance = (_text(number, digits) for number, digits in zip(numbers, (1, 2, 1), strict=True))
-    rest = [prior.get("sliced_wasserstein"), best.get("density"), best.get("coverage"), 1000 * step_seconds]
-    rest = [_text(number, digits) for number, digits in zip(rest, (1, 2, 2, 0), strict=True)]
+    rest = [prior.get("sliced_wasserstein"), *(best.get(key) for key in ("density", "coverage", "cat_detection_rate"))]
+    rest = [_text(number, digits) for number, digits in zip(rest, (1, 2, 2, 2), strict=True)]
     return [f"`{name}`", psnr, bits, distance, f"`{metrics['best_sampler']}`", *rest]
 
 
