@@ -4,6 +4,7 @@ import csv
 import os
 import pickle
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -220,6 +221,22 @@ def test_two_nodes_of_slurm_train_like_one_process(options, alone, tmp_path):
     nodes = [shared | {"SLURM_PROCID": rank, "SLURM_NODEID": rank} for rank in "01"]
     typed = [*options, "trainer=slurm", "trainer.accelerator=cpu", "callbacks.ema=null", "run_dir=run", "resume=auto"]
     assert launch_nodes(typed, tmp_path, nodes) == [0, 0], output(tmp_path)
+    assert same_curves(tmp_path / "run", alone)
+
+
+@pytest.mark.slow
+def test_two_agents_of_torchrun_train_like_one_process(options, alone, tmp_path):
+    """Each of two nodes runs the command of the documentation."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"localhost:{free.getsockname()[1]}"
+    nodes = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}", "--rdzv-id=cats"]
+    typed = [*options, "trainer=ddp", "callbacks.ema=null", "run_dir=run", "resume=auto"]
+    command = [sys.executable, "-m", "torch.distributed.run", *nodes, "-m", "vae.train_model", *typed]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    agents = [Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [agent.communicate()[1] for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], errors
     assert same_curves(tmp_path / "run", alone)
 
 
