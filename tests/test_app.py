@@ -7,6 +7,7 @@ import shutil
 import socket
 import threading
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +217,22 @@ def browser():
         chromium.close()
 
 
+def source(page, place: str) -> str:
+    return page.locator(f"{place} img").first.get_attribute("src")
+
+
+def wait_for_change(page, place: str, before: str) -> None:
+    """Wait until a place of the page shows another image than before."""
+    page.wait_for_function(
+        "([place, before]) => ![undefined, before].includes(document.querySelector(`${place} img`)?.src)",
+        arg=[place, before],
+    )
+
+
+def upload_to(page, place: str, data: bytes, name: str = "cat.jpg") -> None:
+    page.set_input_files(f"{place} input[type=file]", {"name": name, "mimeType": "image/jpeg", "buffer": data})
+
+
 def test_every_tab_in_a_browser(browser, address, photo, tmp_path):
     page = browser.new_page(viewport={"width": 1100, "height": 900})
     page.set_default_timeout(180_000)
@@ -224,18 +241,7 @@ def test_every_tab_in_a_browser(browser, address, photo, tmp_path):
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
 
-    def picture(place: str) -> str:
-        return page.locator(f"{place} img").first.get_attribute("src")
-
-    def changes(place: str, before: str) -> None:
-        page.wait_for_function(
-            "([place, before]) => ![undefined, before].includes(document.querySelector(`${place} img`)?.src)",
-            arg=[place, before],
-        )
-
-    def upload(place: str, data: bytes, name: str = "cat.jpg") -> None:
-        file = {"name": name, "mimeType": "image/jpeg", "buffer": data}
-        page.set_input_files(f"{place} input[type=file]", file)
+    picture, changes, upload = partial(source, page), partial(wait_for_change, page), partial(upload_to, page)
 
     page.goto(address + "?cat=5")  # an address that names a cat opens the tab of the sliders
     page.wait_for_selector("#slider-cat img")
@@ -317,40 +323,27 @@ def test_your_cat(browser, address, photo, monkeypatch):
         each.goto(address)
         each.get_by_role("tab", name="Your cat").click()
 
-    def upload(visitor, place: str, data: bytes, name: str = "cat.jpg") -> None:
-        file = {"name": name, "mimeType": "image/jpeg", "buffer": data}
-        visitor.set_input_files(f"{place} input[type=file]", file)
-
-    def source(place: str) -> str:
-        return page.locator(f"{place} img").first.get_attribute("src")
-
-    def changes(place: str, before: str) -> None:
-        page.wait_for_function(
-            "([place, before]) => ![undefined, before].includes(document.querySelector(`${place} img`)?.src)",
-            arg=[place, before],
-        )
-
     def download(text: str) -> bytes:
         with page.expect_download() as file:
             page.get_by_role("link", name=text).click()
         return Path(file.value.path()).read_bytes()
 
-    upload(page, "#my-upload", b"I am a text", "cat.txt")
+    upload_to(page, "#my-upload", b"I am a text", "cat.txt")
     page.wait_for_selector("#my-photo .notice.error >> text=not an image")
-    upload(page, "#my-upload", jpeg(photo))
+    upload_to(page, "#my-upload", jpeg(photo))
     page.wait_for_selector("#my-face img")
     assert page.locator("#my-photo .point").count() == 3
-    before = source("#my-face")
+    before = source(page, "#my-face")
     eye = page.locator(".point .dot").first.bounding_box()
     page.mouse.move(eye["x"] + 4, eye["y"] + 4)
     page.mouse.down()
     page.mouse.move(eye["x"] - 20, eye["y"] + 10, steps=3)
     page.mouse.up()
-    changes("#my-face", before)
-    before = source("#my-face")
+    wait_for_change(page, "#my-face", before)
+    before = source(page, "#my-face")
     page.locator(".point").nth(2).focus()
     page.keyboard.press("ArrowDown")
-    changes("#my-face", before)
+    wait_for_change(page, "#my-face", before)
 
     page.click("#my-draw")
     assert drawn.wait(60)
@@ -359,29 +352,29 @@ def test_your_cat(browser, address, photo, monkeypatch):
     release.set()
     page.wait_for_selector("#my-files a")
     page.wait_for_selector("#my-cat >> text=in your photo")
-    before = source("#my-cat")
+    before = source(page, "#my-cat")
     page.locator("#my-direction-1 input[type=range]").focus()
     page.keyboard.press("End")
-    changes("#my-cat", before)
+    wait_for_change(page, "#my-cat", before)
     page.click("#my-reset")
     page.wait_for_function("before => document.querySelector('#my-cat img').src == before", arg=before)
     page.click("#my-morph-drawn")
     page.wait_for_selector("#my-film img")
-    film = source("#my-film")
-    upload(page, "#my-morph-upload", jpeg(photo[:, ::-1]))
-    changes("#my-film", film)
+    film = source(page, "#my-film")
+    upload_to(page, "#my-morph-upload", jpeg(photo[:, ::-1]))
+    wait_for_change(page, "#my-film", film)
     assert download("Film (MP4)")[4:8] == b"ftyp"
     assert download("Film (GIF)").startswith(b"GIF89a")
     assert Image.open(io.BytesIO(download("Picture (PNG)"))).size == (16, 16)
     assert Image.open(io.BytesIO(download("In your photo"))).size == photo.shape[1::-1]
     cat = download("The cat itself")
 
-    upload(other, "#my-upload", jpeg(np.full((90, 120, 3), 128, np.uint8)))
+    upload_to(other, "#my-upload", jpeg(np.full((90, 120, 3), 128, np.uint8)))
     other.wait_for_selector("#my-photo .notice >> text=Found no cat's face")
     assert other.locator("#my-cat img, #my-draw").count() == 0
-    upload(other, "#my-upload", cat[:-8], "cat.safetensors")
+    upload_to(other, "#my-upload", cat[:-8], "cat.safetensors")
     other.wait_for_selector("#my-photo .notice.error >> text=no cat that was drawn by this model")
-    upload(other, "#my-upload", cat, "cat.safetensors")
+    upload_to(other, "#my-upload", cat, "cat.safetensors")
     other.wait_for_selector("#my-files a")
     assert other.locator("#my-cat img").count() == 1
     address_of = [each.locator("#my-files a").first.get_attribute("href") for each in (page, other)]
