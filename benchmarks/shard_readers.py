@@ -133,7 +133,12 @@ READERS = {"ours": Ours, "litdata": litdata, "streaming": streaming, "webdataset
 
 def peak_mb() -> float:
     """Return the highest memory of this process, in MB; worker processes are not counted."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    # Linux starts `ru_maxrss` at the size of the process that started this one.
+    high = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(high.split()[1]) / 1024
 
 
 def main(side: str, what: str, url: str) -> None:
