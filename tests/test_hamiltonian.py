@@ -109,6 +109,18 @@ def test_the_metric_is_that_of_the_paper():
             torch.testing.assert_close(root @ root.T, expected)
 
 
+@pytest.mark.parametrize("count", [4, 400])
+def test_many_features_do_not_change_the_metric_faster(count):
+    """A step of Adam moves every weight by the learning rate; the exponents may not grow with their number."""
+    encoder = SimpleNamespace(feature_shapes=[(count, 1, 1)])
+    latent = Riemannian(encoder, D)
+    with torch.no_grad():
+        latent.metric.weight.fill_(0.01)
+        latent.metric.bias.zero_()
+    matrix = latent.matrices([torch.ones(1, count, 1, 1)])[0]
+    assert abs(matrix[0, 0].log() / 2 - 0.01 * math.sqrt(count)) < 1e-3
+
+
 def test_the_images_of_the_last_batches_are_kept():
     latent = Riemannian(Pixels(), D, num_centroids=8)
     mu = torch.randn(15, D)

@@ -66,7 +66,8 @@ class Riemannian(Hamiltonian):
 
     def matrices(self, features: list[Tensor]) -> Tensor:
         """Return L·Lᵀ of B images, `(B, D, D)`; the diagonal of L is positive."""
-        entries = at_least_float32(self.metric(features[-1].flatten(1)))
+        # Divided by √n, n features, so that a step of the optimizer changes an exponent by no more with many of them.
+        entries = at_least_float32(self.metric(features[-1].flatten(1) * self.metric.in_features**-0.5))
         size = self.shape[0]
         rows, columns = torch.tril_indices(size, size, device=entries.device)
         entries = torch.where(rows == columns, entries.exp(), entries)
