@@ -9,7 +9,7 @@ from vae.cli.errors import InputError
 from vae.data.batch import Batch
 from vae.models.build import build
 from vae.models.latents.gaussian import Gaussian
-from vae.models.latents.ladder import Ladder
+from vae.models.latents.ladder import MAX_LOG_VAR, Ladder
 from vae.models.latents.moments import Spatial
 from vae.models.networks import ConvEncoder
 
@@ -89,6 +89,18 @@ def test_draws_follow_the_prior():
     torch.testing.assert_close(white.mean(0), torch.zeros(1, 4, 4), atol=0.08, rtol=0)
     torch.testing.assert_close(white.std(0), torch.ones(1, 4, 4), atol=0.06, rtol=0)
     assert not latent.sample(2, temperature=0.0)[:, :2].any()
+
+
+@pytest.mark.parametrize("size", [-1e4, 1e4])
+def test_the_prior_of_a_level_cannot_shrink_to_a_point(size):
+    """Unbounded, prior and posterior shrink to one point together, at no cost in KL, until the density overflows."""
+    latent = ladder([5, 2], [0, 1])
+    with torch.no_grad():
+        latent.priors[0][-1].bias[2:] = size
+    sample = latent.infer(FEATURES)
+    _, log_var = latent.conditional(1, sample.z[..., :5, None, None])
+    assert log_var.abs().max() <= MAX_LOG_VAR
+    assert all(part.isfinite().all() for part in (sample.z, sample.log_q, sample.log_p, sample.kl))
 
 
 @pytest.mark.parametrize("scales", [[2], [1, 0], [0, 2, 1], [0, 1, 1], [0, 3], [0, 0]])

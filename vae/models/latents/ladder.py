@@ -13,6 +13,8 @@ from vae.models.latents.gaussian import scale_initial_weights
 from vae.models.latents.latent import CONTINUOUS, DENSITY, Latent, LatentSample, at_least_float32
 from vae.models.ranges import require_at_least_one
 
+MAX_LOG_VAR = 10.0  # of p(z_i|z_{i−1}): without a bound p and q can shrink to one point together, at no cost in KL
+
 
 class Ladder(Latent):
     """Gaussian levels z_1 … z_L from the top down: p(z) = N(z_1; 0, I)·Π_i p(z_i|z_{i−1}), and q(z|x) likewise.
@@ -96,9 +98,13 @@ class Ladder(Latent):
         return _normal(merged, variance.log()), _normal(prior_mu, prior_log_var)
 
     def conditional(self, level: int, above: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log variance of p(z_i|z_{i−1}), `(k, B, c, h, w)` each, for z_{i−1} `(k, B, c', h', w')`."""
+        """Return mean and log variance of p(z_i|z_{i−1}), `(k, B, c, h, w)` each, for z_{i−1} `(k, B, c', h', w')`.
+
+        A hyperbolic tangent keeps the log variance within ±`MAX_LOG_VAR`.
+        """
         parameters = at_least_float32(self.priors[level - 1](above.flatten(0, 1)))
-        return parameters.unflatten(0, above.shape[:2]).chunk(2, dim=2)
+        mu, log_var = parameters.unflatten(0, above.shape[:2]).chunk(2, dim=2)
+        return mu, MAX_LOG_VAR * (log_var / MAX_LOG_VAR).tanh()
 
     def infer(self, features: list[Tensor], k: int = 1) -> LatentSample:
         """Sample from the top down, each level given the sample of the one above."""
