@@ -56,6 +56,24 @@ def test_covariances_are_shrunk_to_their_mean_and_scaled(z):
     torch.testing.assert_close(narrow.cholesky, 0.5 * plain.cholesky)
 
 
+def test_of_many_latents_the_mixture_covers_the_leading_principal_components():
+    generator = torch.Generator().manual_seed(0)
+    mix = torch.linalg.qr(torch.randn(6, 6, generator=generator)).Q * torch.tensor([5.0, 4, 1, 0.8, 0.5, 0.2])
+    z = torch.randn(4000, 6, generator=generator) @ mix.T + 3
+    sampler = GaussianMixture(SimpleNamespace(shape=(6,)), n_components=3, std_scale=1, n_principal=2)
+    sampler.fit(z)
+    assert sampler.cholesky.shape == (3, 2, 2)
+    drawn = sampler.sample(40000, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drawn.mean(0), z.mean(0), atol=0.1, rtol=0)
+    torch.testing.assert_close(drawn.T.cov(), z.T.cov(), atol=0.5, rtol=0.05)
+    still = sampler.sample(5, temperature=0.0)
+    assert torch.linalg.matrix_rank(still - sampler.center) <= 2  # the others stay at their mean
+    everything = GaussianMixture(FLAT, n_principal=3)
+    assert everything.n_principal is None
+    with pytest.raises(InputError, match="sampler.n_principal"):
+        GaussianMixture(FLAT, n_principal=0)
+
+
 def test_labels_condition_the_mixture():
     """With one Gaussian, p(z|y) is linear regression: mean A·y and the covariance of the noise."""
     generator = torch.Generator().manual_seed(1)
@@ -185,6 +203,17 @@ def test_the_density_of_a_student_mixture_is_that_of_scipy():
         shape = (cholesky @ cholesky.T) * (degrees - 2) / degrees
         expected += weight * torch.from_numpy(multivariate_t(mean, shape, degrees).pdf(z))
     torch.testing.assert_close(sampler.log_density(z, degrees).double(), expected.log(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_student_density_of_principal_components_is_that_of_all_latents():
+    """With one Gaussian both have the same covariance, so the same density."""
+    z = torch.randn(400, 3, generator=torch.Generator().manual_seed(0)) @ torch.tensor(
+        [[2.0, 1, 0], [0, 1, 0], [0, 0, 3]]
+    )
+    alone, leading = (StudentMixture(FLAT, n_components=1, shrinkage=0.0, n_principal=n) for n in (None, 2))
+    for sampler in (alone, leading):
+        sampler.fit(z)
+    torch.testing.assert_close(alone.log_density(z, 5), leading.log_density(z, 5), atol=2e-2, rtol=1e-2)
 
 
 def test_a_student_mixture_finds_heavy_tails():

@@ -96,6 +96,10 @@ class SeededSampler(nn.Module):
             self.register_buffer("cumulative", (weights / weights.sum()).cumsum(0)[:-1].clone())
             self.register_buffer("means", means.clone())
             self.register_buffer("cholesky", sampler.cholesky.clone())
+            self.leading = sampler.n_principal or self.size
+            if sampler.n_principal:
+                for name in ("center", "principal", "other_stds"):
+                    self.register_buffer(name, getattr(sampler, name).clone())
         elif not (isinstance(sampler, Prior) and NORMAL_PRIOR in sampler.latent.provides):
             raise InputError(
                 f"the sampler {type(sampler).__name__} of this latent has no ONNX form: export with sampler=gmm"
@@ -110,7 +114,9 @@ class SeededSampler(nn.Module):
         if not self.mixture:
             return noise.unflatten(1, self.shape)
         component = (uniform(seed, 2 * half, 1) > self.cumulative).long().sum(1)
-        z = self.means[component] + (self.cholesky[component] @ noise[:, :, None])[:, :, 0]
+        z = self.means[component] + (self.cholesky[component] @ noise[:, : self.leading, None])[:, :, 0]
+        if self.leading < self.size:
+            z = self.center + torch.cat([z, self.other_stds * noise[:, self.leading :]], 1) @ self.principal.T
         return z.unflatten(1, self.shape)
 
 

@@ -17,12 +17,16 @@ class GaussianMixture(Sampler):
     With labels it is fitted to latents and labels together and drawn from p(z|y), which is a mixture again: component
     k has weight ∝ π_k·N(y; μ_ky, Σ_kyy) and mean μ_kz + Σ_kzy·Σ_kyy⁻¹·(y − μ_ky) (Bishop 2006, eq. 2.81–2.82).
 
+    Of many latents the mixture can cover the leading principal components alone; then the others are independent
+    Gaussians, and means, covariances and labels are those of the leading ones.
+
     Args:
         latent: posterior and prior of the model.
         n_components: upper bound on the number of Gaussians; each takes ten latents or more, so few latents get fewer.
         shrinkage: share in [0, 1] of the mean covariance in every covariance; few latents in many dimensions need some
             (Friedman 1989, eq. 9).
         std_scale: factor on all standard deviations; a little below 1 leaves out the rarest images, which look worst.
+        n_principal: leading principal components of the latents that the mixture covers; None for all latents.
         seed: of the fit.
         label_dim: C, numbers that describe the labels of an image.
 
@@ -38,11 +42,16 @@ class GaussianMixture(Sampler):
         n_components: int = 40,
         shrinkage: float = 0.4,
         std_scale: float = 0.9,
+        n_principal: int | None = None,
         seed: int = 0,
         label_dim: int = 0,
     ) -> None:
         super().__init__(latent, label_dim)
         require_at_least_one("sampler", n_components=n_components)
+        total = torch.Size(self.shape).numel()
+        if n_principal is not None:
+            require_at_least_one("sampler", n_principal=n_principal)
+        self.n_principal = None if n_principal is None or n_principal >= total else n_principal
         if not 0 <= shrinkage <= 1:
             raise InputError(f"sampler.shrinkage must be in [0, 1], not {shrinkage}")
         require_positive("sampler", std_scale=std_scale)
@@ -50,10 +59,14 @@ class GaussianMixture(Sampler):
         self.shrinkage = shrinkage
         self.std_scale = std_scale
         self.seed = seed
-        size = torch.Size(self.shape).numel()
+        size = self.n_principal or total
         self.register_buffer("weights", torch.zeros(n_components))
         self.register_buffer("means", torch.zeros(n_components, size))
         self.register_buffer("cholesky", torch.zeros(n_components, size, size))  # of the covariance of z given y
+        if self.n_principal:
+            self.register_buffer("center", torch.zeros(total))
+            self.register_buffer("principal", torch.eye(total))  # the components as columns, by falling variance
+            self.register_buffer("other_stds", torch.ones(total - size))
         if label_dim:
             self.register_buffer("label_means", torch.zeros(n_components, label_dim))
             self.register_buffer("label_cholesky", torch.eye(label_dim).repeat(n_components, 1, 1))
@@ -71,6 +84,13 @@ class GaussianMixture(Sampler):
         if len(z) < 2:
             raise InputError(f"the Gaussian mixture needs two latents or more, not {len(z)}: choose sampler=prior")
         z = z.flatten(1).double().cpu()
+        if self.n_principal:
+            center = z.mean(0)
+            principal = torch.linalg.eigh((z - center).T @ (z - center)).eigenvectors.flip(1)
+            z, others = ((z - center) @ principal).tensor_split([self.n_principal], dim=1)
+            self.center.copy_(center)
+            self.principal.copy_(principal)
+            self.other_stds.copy_(self.std_scale * others.std(0))
         joint = z if y is None else torch.cat([z, y.double().cpu()], dim=1)
         k = max(1, min(self.n_components, len(z) // 10))
         with warnings.catch_warnings():
@@ -106,17 +126,23 @@ class GaussianMixture(Sampler):
         component = torch.multinomial(weights, n if y is None else 1, replacement=True, generator=generator).flatten()
         component = component.to(device)
         noise = temperature * self.noise(n, generator).to(device)
-        z = self.means[component] + torch.einsum("nij,nj->ni", self.cholesky[component], noise)
+        leading, others = noise.tensor_split([self.means.shape[1]], dim=1)
+        z = self.means[component] + torch.einsum("nij,nj->ni", self.cholesky[component], leading)
         if y is not None:
             z = z + torch.einsum("nij,nj->ni", self.gain[component], y.to(device) - self.label_means[component])
+        if self.n_principal:
+            z = self.center + torch.cat([z, self.other_stds * others], 1) @ self.principal.T
         return z.unflatten(1, self.shape)
 
     def noise(self, n: int, generator: torch.Generator | None) -> Tensor:
         """Draw `(n, D)` with mean 0 and covariance I, on the CPU."""
-        return torch.randn(n, self.means.shape[1], generator=generator)
+        return torch.randn(n, torch.Size(self.shape).numel(), generator=generator)
 
     def given(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return weights `(K,)` and means `(K, D)` of the mixture p(z|y) for one row of labels, `(1, C)`."""
+        """Return weights `(K,)` and means `(K, D)` of the mixture p(z|y) for one row of labels, `(1, C)`.
+
+        With `n_principal` the means are those of the leading principal components.
+        """
         return self._weights_given(y)[0], self.means + (self.gain @ (y - self.label_means)[:, :, None])[:, :, 0]
 
     def _weights_given(self, y: Tensor) -> Tensor:

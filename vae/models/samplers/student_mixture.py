@@ -52,12 +52,18 @@ class StudentMixture(GaussianMixture):
         if not self.weights.any():
             raise InputError("the Student mixture has not been fitted to latents yet: choose sampler=prior")
         used = self.weights > 0
-        size, cholesky = self.means.shape[1], self.cholesky[used]
-        off = (z.flatten(1)[:, None] - self.means[used]).movedim(0, -1)  # (K, D, N)
-        squares = torch.linalg.solve_triangular(cholesky, off, upper=False).square().sum(1).T  # (N, K)
+        z, cholesky = z.flatten(1), self.cholesky[used]
+        size = z.shape[1]
+        log_det = cholesky.diagonal(dim1=1, dim2=2).log().sum(1)
+        squares = 0
+        if self.n_principal:
+            z, others = ((z - self.center) @ self.principal).tensor_split([self.n_principal], dim=1)
+            squares = (others / self.other_stds).square().sum(1, keepdim=True)
+            log_det = log_det + self.other_stds.log().sum()
+        off = (z[:, None] - self.means[used]).movedim(0, -1)  # (K, D, N)
+        squares = squares + torch.linalg.solve_triangular(cholesky, off, upper=False).square().sum(1).T  # (N, K)
         half = torch.tensor((degrees + size) / 2)
         constant = half.lgamma() - torch.tensor(degrees / 2).lgamma() - size / 2 * math.log((degrees - 2) * math.pi)
-        log_det = cholesky.diagonal(dim1=1, dim2=2).log().sum(1)
         log_t = constant - log_det - half * torch.log1p(squares / (degrees - 2))
         return (self.weights[used].log() + log_t).logsumexp(1)
 
