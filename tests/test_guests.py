@@ -8,13 +8,15 @@ import torch
 
 from vae.app import guests, projections
 from vae.app.downloads import film_mp4
-from vae.app.faces import crop, find_faces, parse_landmarks, remarks
+from vae.app.faces import crop, find_faces, parse_landmarks, put_cat_back, remarks
 from vae.app.guests import Guest, Guests
 from vae.app.photo_html import photo_with_points
 from vae.app.projections import Projections
 from vae.cli.errors import InputError
 from vae.data.synthetic.drawn import draw_cat
 from vae.models.projected import Projected
+from vae.models.serialization import load
+from vae.runs.lookup import find_run
 
 MODEL, X = torch.nn.Identity(), torch.zeros(1, 3, 8, 8)
 
@@ -146,3 +148,18 @@ def test_a_film_is_an_mp4_file():
     assert film_mp4(Guest(film=torch.zeros(3, 3, 16, 16)), MODEL)[4:8] == b"ftyp"
     with pytest.raises(InputError, match="no film"):
         film_mp4(Guest(), MODEL)
+
+
+def test_a_moved_cat_changes_the_photo_by_what_the_sliders_changed():
+    model = load(find_run("models/cats64"))
+    photo = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    cat, other = (Projected(model.sample_latents(1, seed)) for seed in (1, 2))
+    landmarks = np.array([(170.0, 140.0), (230.0, 140.0), (200.0, 190.0)])
+    guest = Guest("cats64", photo, landmarks, projected=cat, edited=cat)
+    drawn = put_cat_back(guest, model)
+    assert np.array_equal(drawn[0], photo[0]) and not np.array_equal(drawn, photo)
+    guest.edited = Projected(cat.z.clone())
+    assert np.array_equal(put_cat_back(guest, model), photo)  # The photo keeps its details where nothing changed.
+    guest.edited = other
+    assert not np.array_equal(put_cat_back(guest, model), photo)
+    assert put_cat_back(guest, model, max_side=100).shape == (75, 100, 3)

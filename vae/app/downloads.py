@@ -10,15 +10,14 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from vae.app.faces import put_cat_back
 from vae.app.guests import Guest
 from vae.cli.errors import InputError
-from vae.data.align import face_matrix
 from vae.models.projected import Projected
 from vae.models.vae import VAE
 from vae.visualization.animations import encode_mp4, save_back_and_forth
 from vae.visualization.images import encode_png, grid, to_uint8
 from vae.visualization.morph import MIN_SIDE
-from vae.visualization.photo_frame import put_back
 
 FILM_FPS = 12  # frames per second of an MP4 file
 
@@ -52,9 +51,9 @@ def photo_jpeg(guest: Guest, model: VAE) -> bytes:
     """Return a guest's photo with the drawn cat in it as a JPEG file."""
     if guest.photo is None or guest.landmarks is None:
         raise InputError("this cat has no photo")
-    photo = put_back(guest.photo, to_uint8(_edited(guest).draw(model))[0], face_matrix(guest.landmarks))
+    _edited(guest)
     buffer = io.BytesIO()
-    Image.fromarray(photo).save(buffer, "JPEG", quality=92)
+    Image.fromarray(put_cat_back(guest, model)).save(buffer, "JPEG", quality=92)
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""The faces in a photo: found, or marked by hand, and aligned like the training images of a model."""
+"""The faces in a photo: found, or marked by hand, aligned like the training images of a model, and put back."""
 
 from typing import Any, NamedTuple
 
@@ -8,12 +8,16 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from vae.app.guests import Guest
 from vae.app.limits import clamp
 from vae.cli.errors import InputError
-from vae.data.align import SIZE, TARGETS, Aligned, align, center_crop
+from vae.data.align import SIZE, TARGETS, Aligned, align, center_crop, face_matrix
 from vae.data.datamodule import to_images
 from vae.data.detect import DETECTORS, NEEDED
 from vae.data.landmarks import LandmarkError
+from vae.models.vae import VAE
+from vae.visualization.images import to_uint8
+from vae.visualization.photo_frame import PhotoFrame, put_back, put_change_back
 
 POINTS = ("left eye", "right eye", "mouth")
 EYE_DISTANCE = float(np.hypot(*(TARGETS[1] - TARGETS[0])))  # pixels, in an aligned face of 360×360
@@ -110,3 +114,22 @@ def advice(faces: Faces) -> str:
         return f"{faces.summary}. Drag the points onto the eyes and the mouth, or choose another photo."
     choice = " Tap another face to choose it." if faces.others else ""
     return f"{faces.summary}.{choice} Drag the points if they miss the eyes or the mouth."
+
+
+def put_cat_back(guest: Guest, model: VAE, max_side: float = float("inf")) -> np.ndarray:
+    """Return a guest's photo with the drawn cat in it, `(H, W, 3)` uint8.
+
+    A cat that the sliders have moved changes the photo by what they changed, so that the details of the photo stay.
+
+    Args:
+        guest: with a photo, landmarks and a projected cat.
+        model: that draws it.
+        max_side: pixels of the longer side of the result.
+    """
+    scale = min(1.0, max_side / max(guest.photo.shape[:2]))
+    photo = cv2.resize(guest.photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    frame = PhotoFrame(photo, face_matrix((guest.landmarks + 0.5) * scale - 0.5))
+    before, after = (to_uint8(cat.draw(model))[0] for cat in (guest.projected, guest.edited))
+    if guest.edited is guest.projected:
+        return put_back(photo, after, frame.matrix)
+    return put_change_back(frame, before, after)

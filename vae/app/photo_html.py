@@ -14,8 +14,6 @@ from vae.app.projections import Progress
 from vae.app.session import Neighbours, Session
 from vae.data.align import SIZE, face_matrix
 from vae.metrics.reconstruction import psnr
-from vae.visualization.images import to_uint8
-from vae.visualization.photo_frame import put_back
 from vae.visualization.rendering import data_uri, encode_webp, render
 
 MAX_SHOWN = 800  # pixels of a photo as it is shown
@@ -106,13 +104,6 @@ def progress(x: Tensor, report: Progress, steps: int) -> str:
     caption = f"drawn so far, {float(psnr(report.image, x)):.1f} dB"
     images = image_entries([x[0], report.image[0]], ["the aligned face", caption])
     return drawing(images, f"Step {report.done} of {steps}", "hint", report.done / steps)
-
-
-def in_photo(photo: np.ndarray, landmarks: np.ndarray, x: Tensor) -> np.ndarray:
-    """Return a photo, at most `MAX_IN_PHOTO` pixels large, with a drawn face `(1, 3, S, S)` in [-1, 1] put into it."""
-    scale = min(1.0, MAX_IN_PHOTO / max(photo.shape[:2]))
-    small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return put_back(small, to_uint8(x)[0], face_matrix((landmarks + 0.5) * scale - 0.5))
 
 
 def neighbours(session: Session, x: Tensor) -> str:

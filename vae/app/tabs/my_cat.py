@@ -6,12 +6,12 @@ from typing import Any
 
 import gradio as gr
 
-from vae.app.faces import crop, find_faces, parse_landmarks, remarks
+from vae.app.faces import crop, find_faces, parse_landmarks, put_cat_back, remarks
 from vae.app.guests import Guest
 from vae.app.html import image_entry, notice
 from vae.app.page import QUIET, Page, errors_as_notice, upload_box
+from vae.app.photo_html import MAX_IN_PHOTO, first_sight, links, neighbours, photo_with_points, progress
 from vae.app.photo_html import drawing as drawing_html
-from vae.app.photo_html import first_sight, in_photo, links, neighbours, photo_with_points, progress
 from vae.app.session import MAX_SLIDERS, Session
 from vae.app.tabs.my_film import add_my_film
 from vae.app.uploads import MAX_MEGABYTES, is_projected_cat, read_upload
@@ -213,7 +213,7 @@ def _drawing(session: Session, guest: Guest) -> str:
         caption += f", {float(psnr(x, guest.x)):.1f} dB"
     images = [image_entry(to_uint8(x)[0], caption, "your cat")]
     if guest.landmarks is not None:
-        images.append(image_entry(in_photo(guest.photo, guest.landmarks, x), "in your photo"))
+        images.append(image_entry(put_cat_back(guest, session.model, MAX_IN_PHOTO), "in your photo"))
     return drawing_html(images)
 
 
