@@ -63,22 +63,23 @@ def test_every_term_reaches_its_own_network(objective, images):
     objective.eval()  # spectral norms stand still
     discriminator, of_drawn = gradients(objective, images, "discriminator")
     assert any(gradient.any() for gradient in discriminator) and not of_drawn.any()
-    for name in ("adversarial", "feature_matching", "lowpass"):
+    for name in ("adversarial", "feature_matching", "lowpass", "l1"):
         weights, of_drawn = gradients(objective, images, name)
         assert not any(gradient.any() for gradient in weights) and of_drawn.any()
     together, of_drawn = gradients(objective, images)
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(together, discriminator, strict=True))
 
 
-def test_only_reconstructions_match_the_features_of_the_originals(objective, images):
-    _, gradient = gradients(objective, images, "feature_matching")
+@pytest.mark.parametrize("term", ["feature_matching", "l1"])
+def test_only_reconstructions_are_compared_with_the_real_images(objective, images, term):
+    _, gradient = gradients(objective, images, term)
     assert gradient[:4].any() and not gradient[4:].any()
 
 
 def test_a_perfect_reconstruction_with_its_low_frequencies_costs_nothing(objective, images):
     _, original, real = images
     _, terms = objective.eval().losses(real, real, real, pairs=4)
-    assert terms["feature_matching"] == 0 and terms["lowpass"] == 0
+    assert terms["feature_matching"] == 0 and terms["lowpass"] == 0 and terms["l1"] == 0
     fine = original + 0.1 * torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(8, 8)
     _, terms = objective.losses(fine, original, real, pairs=4)
     assert terms["feature_matching"] > 0 and terms["lowpass"] < 1e-12
@@ -89,6 +90,7 @@ OUT_OF_RANGE = [
     ("feature_matching_weight", -0.1),
     ("lowpass_weight", float("nan")),
     ("lowpass_size", 0),
+    ("l1_weight", -1),
 ]
 
 

@@ -24,7 +24,8 @@ class Adversarial(ELBO):
 
     The mean of p(x|z) is blurred, because it averages over all images that z may stand for. Here half of each batch is
     reconstructed and as many images are drawn by the sampler; encoder, latent and sampler stay as they are. The decoder
-    is regularized by feature matching on reconstructions and by low-pass consistency with the original decoder.
+    is regularized by feature matching and absolute error on reconstructions, and by low-pass consistency with the
+    original decoder.
     Validation and test measure the evidence lower bound.
 
     Args:
@@ -35,6 +36,7 @@ class Adversarial(ELBO):
         feature_matching_weight: weight of the distance of the feature maps.
         lowpass_weight: weight of the distance of the low-pass images.
         lowpass_size: side of a low-pass image in pixels; structure larger than one of its pixels stays.
+        l1_weight: weight of the mean absolute error of reconstructions (Isola et al. 2017, eq. 3); it keeps their PSNR.
 
     Raises:
         InputError: an option is out of its range.
@@ -50,9 +52,14 @@ class Adversarial(ELBO):
         feature_matching_weight: float = 4.0,
         lowpass_weight: float = 20.0,
         lowpass_size: int = 16,
+        l1_weight: float = 0.0,
     ) -> None:
         super().__init__()
-        weights = {"feature_matching_weight": feature_matching_weight, "lowpass_weight": lowpass_weight}
+        weights = {
+            "feature_matching_weight": feature_matching_weight,
+            "lowpass_weight": lowpass_weight,
+            "l1_weight": l1_weight,
+        }
         for name, value in {"lr_ratio": lr_ratio, **weights}.items():
             if not value >= 0:
                 raise InputError(f"objective.{name} must not be negative, but is {value}")
@@ -63,6 +70,7 @@ class Adversarial(ELBO):
         self.feature_matching_weight = feature_matching_weight
         self.lowpass_weight = lowpass_weight
         self.lowpass_size = lowpass_size
+        self.l1_weight = l1_weight
         self.original: nn.Module | None = None  # the decoder before this stage
 
     def parameter_groups(self, model: VAE) -> list[dict[str, Any]]:
@@ -120,6 +128,7 @@ class Adversarial(ELBO):
         Returns:
             the loss, a scalar, and its terms by name.
         """
+        l1 = (drawn[:pairs] - real[:pairs]).abs().mean()
         with torch.random.fork_rng(devices=[drawn.device] if drawn.is_cuda else []):
             fake = self.augment(drawn)
         real = self.augment(real)  # by the same draws
@@ -136,7 +145,8 @@ class Adversarial(ELBO):
         lowpass = (small - reference).square().mean()
         loss = discriminator + adversarial
         loss = loss + self.feature_matching_weight * feature_matching + self.lowpass_weight * lowpass
-        terms = {"adversarial": adversarial, "feature_matching": feature_matching, "lowpass": lowpass}
+        loss = loss + self.l1_weight * l1
+        terms = {"adversarial": adversarial, "feature_matching": feature_matching, "lowpass": lowpass, "l1": l1}
         return loss, {"discriminator": discriminator} | terms
 
 
