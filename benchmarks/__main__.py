@@ -4,6 +4,7 @@ make bench                                    # all of them, about half an hour 
 make bench ARGS="step data"                   # some of them
 make bench ARGS="data --photos ~/pictures"    # with photos of your own, each with its .cat file
 make bench ARGS="peers --run models/latest"   # samples beside those of other libraries' models
+make bench ARGS="samples --run models/latest" # samples beside real faces, at the model's size and enlarged
 make bench ARGS="against --checkout ../old"   # the step of the default training in another checkout
 make bench ARGS="parity --pytorch-vae ../PyTorch-VAE"    # losses and gradients of other libraries
 make bench ARGS="variants --pytorch-vae ../PyTorch-VAE"  # and the time of their steps
@@ -32,10 +33,12 @@ NAMES = (
     "predict",
     "sweep",
     "growth",
+    "sizes",
     "precision",
     "defaults",
     "gpu",
     "peers",
+    "samples",
     "against",
     "parity",
     "variants",
@@ -47,7 +50,7 @@ def main() -> None:
     parser.description = __doc__
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(NAMES)}; all if none is named")
     parser.add_argument("--photos", type=Path, help="photos with .cat files, for `data`; else drawn cats")
-    parser.add_argument("--run", type=Path, help="a trained run, for `peers`")
+    parser.add_argument("--run", type=Path, help="a trained run, for `peers` and `samples`")
     parser.add_argument("--checkout", type=Path, help="another checkout of this project, for `against`")
     parser.add_argument("--pytorch-vae", type=Path, help="a checkout of PyTorch-VAE, for `parity` and `variants`")
     parser.add_argument(

@@ -3,14 +3,17 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+import vae
 from benchmarks import __main__ as bench
-from benchmarks import judge
+from benchmarks import judge, samples
 from benchmarks.measuring import Row, compare
+from tests.conftest import TINY
 from vae.data.align import SIZE, TARGETS
 from vae.data.datamodule import to_images
 from vae.data.preparation import make_dataset
@@ -21,7 +24,7 @@ KEYS = {"name", "ours", "alternative", "ratio", "goal", "spread", "unit", "again
 
 NEEDED = {"data": "skimage", "parity": "pythae", "variants": "pythae"}  # packages that `make bench` installs
 # These start processes that import torch, or need a trained run or another checkout.
-SLOW = {"startup", "engine", "memory", "step", "sweep", "growth", "precision", "peers", "against"}
+SLOW = {"startup", "engine", "memory", "step", "sweep", "growth", "precision", "peers", "samples", "against"}
 LONG = {"gpu", "shards", "scale"}  # many data sets, or many processes
 
 
@@ -41,6 +44,17 @@ def test_writes_rows(tmp_path, monkeypatch, name):
     for row in written["rows"]:
         assert row.keys() == KEYS and row["ours"] > 0
     assert Path.cwd() == here
+
+
+def test_samples_are_measured_beside_real_faces(drawn, tmp_path):
+    vae.train(vae.compose("train", *drawn, *TINY, "trainer.max_epochs=1", f"run_dir={tmp_path / 'run'}"))
+    processed = next(option.partition("=")[2] for option in drawn if option.startswith("data.processed_dir="))
+    options = SimpleNamespace(run=tmp_path / "run", processed=Path(processed), small=True, results=tmp_path)
+    rows, found = samples.measure(options)
+    assert {"distance, 16 px", "finest level, 16 px", "in_place, 16 px"} <= {row.name for row in rows}
+    assert all(row.ours >= 0 and row.alternative > 0 for row in rows)
+    blurred, real = (found["measures"][name]["sliced_wasserstein"] for name in ("samples", "training faces"))
+    assert blurred > real  # one epoch draws worse cats than the data set
 
 
 def test_a_name_that_does_not_exist(monkeypatch, capsys):
