@@ -14,8 +14,8 @@ from PIL import Image
 from benchmarks.drawing import photos as draw_photos
 from benchmarks.measuring import Row, compare, seconds
 from vae.cli.compose import compose
+from vae.data.parallel import cores, one_thread_each
 from vae.data.preparation import make_dataset
-from vae.data.store import cores, one_thread_each
 
 
 def measure(options) -> tuple[list[Row], dict]:

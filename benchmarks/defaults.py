@@ -8,7 +8,8 @@ from benchmarks.drawing import drawn
 from benchmarks.measuring import Row, compare, seconds
 from benchmarks.step import Bare
 from vae.data.datamodule import FaceDataModule, to_images
-from vae.data.store import FaceStore, cores
+from vae.data.parallel import cores
+from vae.data.store import FaceStore
 from vae.training.devices import auto_precision
 
 UNIT = "pictures/s"

@@ -23,8 +23,9 @@ from benchmarks.step import QUIET, SIZE, Bare, loss
 from benchmarks.vanilla import OURS
 from vae.cli.compose import compose
 from vae.data.datamodule import FaceDataModule, to_images
+from vae.data.parallel import cores
 from vae.data.preparation import make_dataset
-from vae.data.store import FaceStore, cores
+from vae.data.store import FaceStore
 from vae.models.build import build
 
 HOWS = ("32-true", "bf16-mixed", "bf16-mixed, compiled", "bf16-mixed, CUDA graphs")

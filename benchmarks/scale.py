@@ -19,9 +19,10 @@ from benchmarks.drawing import photos as draw_photos
 from benchmarks.measuring import Row, seconds
 from vae.cli.compose import compose
 from vae.data.extraction import extract_face
+from vae.data.parallel import one_thread_each
 from vae.data.preparation import make_dataset
 from vae.data.shard_writer import ShardWriter, encode_face
-from vae.data.store import FaceStore, one_thread_each
+from vae.data.store import FaceStore
 
 SIZE, BATCH = 64, 64
 

@@ -15,7 +15,8 @@ from benchmarks.vanilla import OURS
 from vae.cli.compose import compose
 from vae.data.batch import Batch
 from vae.data.datamodule import to_images
-from vae.data.store import FaceStore, cores
+from vae.data.parallel import cores
+from vae.data.store import FaceStore
 from vae.models.build import build
 from vae.models.objectives.elbo import ELBO
 from vae.models.regularizers.regularizer import State

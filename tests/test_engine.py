@@ -132,14 +132,14 @@ def test_a_worker_with_another_version_is_one_line(make, cluster, monkeypatch):
 def prepared(monkeypatch):
     """The names of the photos that are prepared."""
     names = []
-    in_order = engine.store.in_order
+    in_order = engine.parallel.in_order
 
     def counted(function, items, workers=None):
         items = list(items)
         names.extend(str(getattr(item, "name", item)) for item in items)
         return in_order(function, items, workers)
 
-    monkeypatch.setattr(engine.store, "in_order", counted)
+    monkeypatch.setattr(engine.parallel, "in_order", counted)
     return names
 
 

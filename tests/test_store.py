@@ -11,7 +11,8 @@ from PIL import Image
 from vae.cli.errors import InputError
 from vae.data.align import mirror
 from vae.data.contact_sheet import write_contact_sheet
-from vae.data.store import FaceStore, FaceWriter, choose_split, in_order, write_meta, write_rows
+from vae.data.parallel import in_order
+from vae.data.store import FaceStore, FaceWriter, choose_split, write_meta, write_rows
 
 COUNT = 5
 META = {"faces": COUNT, "settings": {"align": "center"}, "split": {}, "hash": {}}

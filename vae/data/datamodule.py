@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from vae.cli.errors import InputError
 from vae.data.batch import Batch
 from vae.data.labels import Category, LabelEncoding
+from vae.data.parallel import in_order, one_thread_each
 from vae.data.shards import ShardedFaces
-from vae.data.store import FaceStore, in_order, one_thread_each
+from vae.data.store import FaceStore
 
 BLOCKS = 16  # of neighbouring faces in a window of `Shuffle`
 

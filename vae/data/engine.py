@@ -16,7 +16,7 @@ import cv2
 
 from vae.cli.errors import EnvironmentProblem
 from vae.cli.extras import require
-from vae.data import store
+from vae.data import parallel
 from vae.runs.environment import versions
 
 TASK = 32  # photos of a task, 12 MB of faces: a quarter of a second of work and milliseconds of administration
@@ -48,11 +48,11 @@ def map_photos(
         EnvironmentProblem: the cluster cannot be reached or runs another version, or a photo ends every worker.
     """
     if engine == "threads":
-        with store.one_thread_each():
-            yield from store.in_order(function, photos, workers)
+        with parallel.one_thread_each():
+            yield from parallel.in_order(function, photos, workers)
         return
     require("distributed", "cluster", "data.engine=dask")
-    with _connected(workers or store.cores(), address) as client:
+    with _connected(workers or parallel.cores(), address) as client:
         yield from _in_order(client, function, photos)
 
 

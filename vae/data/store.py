@@ -21,21 +21,19 @@ import json
 import os
 import shutil
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Self
 
-import cv2
 import numpy as np
 from omegaconf import OmegaConf
 
 from vae.cli.errors import InputError
 from vae.data.align import SIZE
+from vae.data.parallel import in_order, one_thread_each
 from vae.data.shard_writer import ShardWriter
 from vae.data.shards import SHARD_LIST, SHARDS, ShardedFaces, Shards, resize_face
 from vae.data.table import Rows, read_rows
@@ -339,41 +337,3 @@ def _version() -> str:
         return version("vae-cats")
     except PackageNotFoundError:  # used from its folder without being installed
         return "unknown"
-
-
-def in_order(function: Callable, items: Iterable, workers: int | None = None) -> Iterator:
-    """Map a function over items with threads, yielding results in order and keeping few of them in memory.
-
-    Args:
-        function: releases the GIL most of the time.
-        items: its arguments.
-        workers: threads; None for one a core.
-    """
-    workers = workers or cores()
-    pool = ThreadPoolExecutor(workers)
-    try:
-        waiting: deque = deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 4 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Keep OpenCV to one thread within the block, because our own threads use the cores."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -20,7 +20,7 @@ def detect_cat_faces(images: Tensor) -> np.ndarray:
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    from vae.data.store import cores, one_thread_each
+    from vae.data.parallel import cores, one_thread_each
 
     pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
 

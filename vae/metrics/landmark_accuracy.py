@@ -9,7 +9,7 @@ import numpy as np
 
 from vae.cli.errors import InputError
 from vae.cli.progress import ProgressBar
-from vae.data import align, store
+from vae.data import align, parallel
 from vae.data.detection.face import FoundFace
 from vae.data.landmarks import LandmarkError, landmark_file, read_landmarks
 
@@ -75,8 +75,8 @@ def accuracy(known: list[tuple[Path, np.ndarray]], detector: Detector, label: st
 
 def false_faces(photos: list[Path], detector: Detector, label: str) -> float:
     """Return the share of photos without a cat in which a detector finds a face."""
-    with store.one_thread_each():
-        found = store.in_order(lambda photo: bool(detector(align.read_photo(photo, upright=True)[0])), photos)
+    with parallel.one_thread_each():
+        found = parallel.in_order(lambda photo: bool(detector(align.read_photo(photo, upright=True)[0])), photos)
         return float(np.mean(list(ProgressBar(found, total=len(photos), desc=label, unit=" photos"))))
 
 

@@ -20,7 +20,7 @@ from vae.data.detection.crops import PLACES, Pyramid, transform
 from vae.data.detection.face import MIRRORED
 from vae.data.detection.network import CROP, POINTS
 from vae.data.landmarks import LandmarkError, landmark_file, read_landmarks
-from vae.data.store import in_order, one_thread_each
+from vae.data.parallel import in_order, one_thread_each
 from vae.data.synthetic.drawn import draw_cat
 from vae.data.synthetic.standins import draw_cartoon, draw_dog
 
