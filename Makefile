@@ -15,7 +15,7 @@ quote    = '$(subst ','\'',$(1))'
 typed    = $(if $(filter command,$(origin $(1))),$(call quote,$(1)=$(value $(1))))
 OPTIONS := $(foreach name,$(sort $(filter-out PYTHON VENV ARGS,$(.VARIABLES))),$(call typed,$(name))) $(ARGS)
 
-COMMANDS := demo data detector landmarks train sharpen sweep compare predict export evaluate figures report reproduce check app web
+COMMANDS := demo data detector landmarks train sharpen refiner sweep compare predict export evaluate figures report reproduce check app web
 ifneq ($(filter help,$(MAKECMDGOALS)),)
   ASKED   := $(filter-out help,$(MAKECMDGOALS))
   OPTIONS += --help
@@ -23,7 +23,7 @@ ifneq ($(filter help,$(MAKECMDGOALS)),)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data detector landmarks train sharpen sweep compare predict export evaluate figures report reproduce pipeline check \
+.PHONY: help setup demo data detector landmarks train sharpen refiner sweep compare predict export evaluate figures report reproduce pipeline check \
 	app web bench test test-all lint format docs docs-serve docs-images requirements clean
 
 help: ## this list; make help predict lists the options of predict
@@ -61,6 +61,9 @@ train: $(STAMP) ## train a model: make train data=cats model.latent_dim=64 regul
 
 sharpen: $(STAMP) ## a second stage, in which a run learns fine texture: make sharpen init_from=models/latest
 	@$(RUN) vae.train_model experiment=sharpen init_from=models/latest $(OPTIONS)
+
+refiner: $(STAMP) ## train the network that enlarges drawn cats: make refiner data=cats
+	@$(RUN) vae.train_refiner $(OPTIONS)
 
 sweep: $(STAMP) ## train every combination: make sweep regularizer.beta=1,2,4 optimizer=adam,sgd
 	@$(RUN) vae.train_model --multirun $(OPTIONS)

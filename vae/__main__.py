@@ -30,6 +30,7 @@ COMMANDS = {
         ("experiment=sharpen", "init_from=models/latest"),
         "train the decoder of a run further, against a discriminator: init_from=models/latest",
     ),
+    "refiner": Command("train_refiner", (), "train the network that enlarges drawn cats: data=cats"),
     "sweep": Command("train_model", ("--multirun",), "train every combination: regularizer.beta=1,2,4"),
     "compare": Command("compare_runs", (), "compare runs: runs=models/sweeps/DATE"),
     "evaluate": Command("evaluate_model", (), "compute the metrics of a run: run=models/latest"),

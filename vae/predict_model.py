@@ -1,6 +1,6 @@
 """make predict: draw images with a trained model, from its export alone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SHEET = 32  # images on the sheet of reconstructions
 ENDING = ".safetensors"  # of a projected image
 MAX_AMOUNT = 10  # standard deviations that an image is moved along a direction
+MIN_SIZE, MAX_SIZE = 16, 1024  # pixels of the side of an image
+SIZED = ("sample", "interpolate", "reconstruct")  # the modes that `size` applies to
 
 
 def predict(config: DictConfig) -> list[Path]:
@@ -38,6 +40,8 @@ def predict(config: DictConfig) -> list[Path]:
     }
     if config.mode not in modes:
         raise InputError(f"mode must be one of {', '.join(modes)}, not {config.mode!r}")
+    if config.size is not None and config.mode not in SIZED:
+        raise InputError(f"size is for mode={'|'.join(SIZED)}: leave it away for mode={config.mode}")
     from vae.models.serialization import load
     from vae.runs.lookup import find_run
 
@@ -53,6 +57,7 @@ def sample(model: "VAE", config: DictConfig, out: Path) -> list[Path]:
     from vae.visualization.images import save_grid, save_images
 
     check_size(model, config, config.num_images)
+    resized = resizer(config)
     y = model.draw_labels(config.num_images, config.seed, config.condition)
     z = model.sample_latents(config.num_images, config.seed, config.temperature, y)
     labels = [None] * len(z.split(CHUNK)) if y is None else y.split(CHUNK)
@@ -60,7 +65,7 @@ def sample(model: "VAE", config: DictConfig, out: Path) -> list[Path]:
 
     def batches() -> Iterator[torch.Tensor]:
         for part in zip(z.split(CHUNK), labels, strict=True):
-            images = model.decode(*part)
+            images = resized(model.decode(*part))
             if config.grid:
                 sheet.append(images)
             yield images
@@ -70,6 +75,23 @@ def sample(model: "VAE", config: DictConfig, out: Path) -> list[Path]:
     if config.grid:
         written.append(save_grid(torch.cat(sheet), out / "grid.png"))
     return written
+
+
+def resizer(config: DictConfig) -> "Callable[[torch.Tensor], torch.Tensor]":
+    """Return a function that brings images `(B, 3, S, S)` to the side `size`.
+
+    Raises:
+        InputError: `size` is out of its range, or there is no such refiner.
+    """
+    if config.size is None:
+        return lambda images: images
+    from vae.cli.locations import REFINER
+    from vae.models.refiner import load_refiner
+
+    if not isinstance(config.size, int) or not MIN_SIZE <= config.size <= MAX_SIZE:
+        raise InputError(f"size must be between {MIN_SIZE} and {MAX_SIZE} pixels, not {config.size}")
+    refiner = load_refiner(Path(config.refiner).expanduser() if config.refiner else REFINER)
+    return lambda images: refiner.refine(images.cpu(), config.size, config.seed)
 
 
 def remove_stale(out: Path, count: int) -> None:
@@ -86,8 +108,8 @@ def check_size(model: "VAE", config: DictConfig, images: int) -> None:
         InputError: it cannot; the message says how much memory they need.
     """
     latent = model.sample_latents(1, seed=0).numel()
-    pixels = 3 * model.config.data.image_size**2 if config.grid or config.mode == "interpolate" else 0
-    require_memory(f"num_images={config.num_images}", 4 * images * (latent + pixels))  # float32
+    side = (config.size or model.config.data.image_size) if config.grid or config.mode == "interpolate" else 0
+    require_memory(f"num_images={config.num_images}", 4 * images * (latent + 3 * side**2))  # float32
 
 
 def interpolate(model: "VAE", config: DictConfig, out: Path) -> list[Path]:
@@ -101,6 +123,7 @@ def interpolate(model: "VAE", config: DictConfig, out: Path) -> list[Path]:
     from vae.visualization.animations import save_cycle
     from vae.visualization.images import save_grid, save_images
 
+    resized = resizer(config)
     if config.images:
         require("cv2", "train", "reading photos")
         y = model.draw_labels(1, config.seed, config.condition) if config.condition else None
@@ -115,6 +138,7 @@ def interpolate(model: "VAE", config: DictConfig, out: Path) -> list[Path]:
         z = model.sample_latents(config.num_images, config.seed, config.temperature, labels)
         path = closed_loop(z, config.steps, config.path)
         frames = model.decode(path, None if y is None else y.expand(len(path), -1))
+    frames = resized(frames)
     written = save_images(frames, out)
     remove_stale(out, len(written))
     if config.grid:
@@ -135,11 +159,12 @@ def reconstruct(model: "VAE", config: DictConfig, out: Path) -> list[Path]:
 
     if not config.images:
         raise InputError("mode=reconstruct needs images=FOLDER, the images to reconstruct")
+    resized = resizer(config)
     y = model.draw_labels(1, config.seed, config.condition) if config.condition else None
     written, originals, reconstructions = [], [], []
     for path, x, cat in read_cats(model, config.images, y):
         reconstruction = cat.draw(model)
-        written.append(save_image(reconstruction[0], out / path.with_suffix(".png")))
+        written.append(save_image(resized(reconstruction)[0], out / path.with_suffix(".png")))
         if len(originals) < SHEET:
             originals.append(reconstruction.cpu() if x is None else x)
             reconstructions.append(reconstruction)

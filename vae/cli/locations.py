@@ -8,5 +8,7 @@ INSTALLED = (PACKAGE / "configs").is_dir()  # only a wheel has them there, see p
 
 CONFIGS = PACKAGE / "configs" if INSTALLED else REPOSITORY / "configs"
 MODELS = PACKAGE / "pretrained" if INSTALLED else REPOSITORY / "models"
-BOX = MODELS / "cats64"  # the model in the box
+IN_THE_BOX = (MODELS / "cats64", MODELS / "cats128")  # trained models, smallest images first
+BOX = IN_THE_BOX[-1]  # what draws before there is a run
 LANDMARKS = MODELS / "landmarks"  # the landmark network in the box
+REFINER = MODELS / "refiner"  # the refiner in the box
