@@ -31,6 +31,7 @@ def main(run: str) -> None:
     held_out = to_images(torch.from_numpy(store.resized(session.size)[test]))
 
     save("cats64", grid(load("models/cats64").sample(64, seed=0), columns=16), 1024)
+    save("cats128", grid(load("models/cats128").sample(32, seed=0), columns=8), 1042)
     save("samples", grid(session.cats(36, seed=4), columns=12), 1024)
     pairs = torch.stack([held_out[:12], session.model.reconstruct(held_out[:12])], 1).flatten(0, 1)
     save("reconstructions", grid(pairs, columns=12), 1024)

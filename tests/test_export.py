@@ -194,14 +194,19 @@ def test_thinned_latents_are_evenly_spaced(most, left):
 def test_the_box_draws_where_there_is_no_run(composed, capsys):
     written = predict(composed("predict", "num_images=2", "seed=3", "out=a"))
     assert capsys.readouterr().out.count("\n") == 1
-    of_the_box = predict(composed("predict", "run=models/cats64", "num_images=2", "seed=3", "out=b"))
+    of_the_box = predict(composed("predict", "run=models/cats128", "num_images=2", "seed=3", "out=b"))
     assert [path.read_bytes() for path in written] == [path.read_bytes() for path in of_the_box]
     assert capsys.readouterr().out == ""
 
 
 def test_a_run_of_ones_own_and_a_run_that_is_named_come_first(run, composed):
     box = find_run()
-    assert box.is_dir() and find_run("models/cats64") == box and find_run("other") == Path("other")
+    assert (
+        box.is_dir()
+        and find_run("models/cats128") == box
+        and find_run("models/cats64").is_dir()
+        and find_run("other") == Path("other")
+    )
     Path("models/cats64").mkdir(parents=True)
     assert find_run("models/cats64") == Path("models/cats64")
     Path("models/latest").symlink_to(run)

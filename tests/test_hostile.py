@@ -22,12 +22,14 @@ from safetensors.torch import load_file, save_file
 import vae
 from tests.conftest import TINY
 from vae.cli.errors import InputError
-from vae.cli.locations import BOX
+from vae.cli.locations import IN_THE_BOX
 from vae.models.serialization import load, verify_export
 from vae.runs.safe_parsing import MAX_BYTES, read_json, read_yaml
 from vae.runs.stored_options import is_safe
 from vae.runs.sweeps import begin_sweep
 from vae.runs.target_allowlist import known
+
+CATS64 = IN_THE_BOX[0]
 
 MS_SSIM = {"_target_": "vae.models.likelihoods.Energy", "loss": {"_target_": "kornia.losses.MS_SSIMLoss"}}
 
@@ -650,7 +652,7 @@ def test_the_reader_takes_what_we_write(tmp_path):
     ],
 )
 def test_weights_that_draw_nothing_are_refused(tmp_path, name, value):
-    shutil.copytree(BOX, tmp_path / "model")
+    shutil.copytree(CATS64, tmp_path / "model")
     weights = load_file(tmp_path / "model" / "model.safetensors")
     weights[name].view(-1)[0] = value
     save_file(weights, tmp_path / "model" / "model.safetensors")
@@ -660,14 +662,14 @@ def test_weights_that_draw_nothing_are_refused(tmp_path, name, value):
 
 @pytest.mark.parametrize("checksums", ["[" * 100000, "[1, 2]", '{"a": ' * 5000, "7", '"text"'])
 def test_metadata_of_any_shape_is_a_damaged_file(tmp_path, checksums):
-    shutil.copytree(BOX, tmp_path / "model")
+    shutil.copytree(CATS64, tmp_path / "model")
     weights = load_file(tmp_path / "model" / "model.safetensors")
     save_file(weights, tmp_path / "model" / "model.safetensors", metadata={"checksums": checksums})
     assert verify_export(tmp_path / "model")
 
 
 def test_one_latent_is_too_few_for_a_mixture(tmp_path, composed):
-    shutil.copytree(BOX, tmp_path / "model")
+    shutil.copytree(CATS64, tmp_path / "model")
     save_file({"latents": torch.zeros(1, 128)}, tmp_path / "model" / "latents.safetensors")
     with pytest.raises(InputError, match="two latents or more"):
         load(tmp_path / "model", sampler=composed("predict", "sampler=gmm", "sampler.n_components=3").sampler)

@@ -7,10 +7,12 @@ import yaml
 import vae
 from tests.hub_server import TOKEN, running_hub
 from vae.cli.errors import EnvironmentProblem, InputError
-from vae.cli.locations import BOX
+from vae.cli.locations import IN_THE_BOX
 from vae.export_model import export_model
 from vae.runs.hub import parse
 from vae.runs.lookup import find_run
+
+CATS64 = IN_THE_BOX[0]
 
 
 @pytest.fixture
@@ -34,14 +36,14 @@ def hub(tmp_path, monkeypatch):
 @pytest.fixture
 def files() -> dict[str, bytes]:
     """The files of the model in the box, and one that no model has."""
-    found = {path.relative_to(BOX).as_posix(): path.read_bytes() for path in BOX.rglob("*") if path.is_file()}
+    found = {path.relative_to(CATS64).as_posix(): path.read_bytes() for path in CATS64.rglob("*") if path.is_file()}
     return found | {"modeling.py": b"raise SystemExit('code of a stranger')"}
 
 
 def test_a_model_of_the_hub_draws_like_its_folder(hub, files):
     hub.add("someone/cats", files)
     model = vae.load("hub:someone/cats")
-    assert torch.equal(model.sample(2, seed=1), vae.load(BOX).sample(2, seed=1))
+    assert torch.equal(model.sample(2, seed=1), vae.load(CATS64).sample(2, seed=1))
     assert not any("modeling.py" in request for request in hub.requests)
     assert not (find_run("hub:someone/cats") / "modeling.py").exists()
 
@@ -101,18 +103,18 @@ def test_a_private_or_missing_repository(hub, files, monkeypatch):
 
 def test_a_model_is_shared_and_comes_back(hub, composed, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    config = composed("export", f"run={BOX}", "out=hub:me/mine", "licence=CC BY 4.0", "num_images=4")
+    config = composed("export", f"run={CATS64}", "out=hub:me/mine", "licence=CC BY 4.0", "num_images=4")
     address = export_model(config)
     assert "/me/mine/commit/" in address
     card = hub.commits["me/mine"][-1]["README.md"].decode()
     header = yaml.safe_load(card.split("---\n")[1])
     assert header["license_name"] == "CC BY 4.0" and header["library_name"] == "vae-cats" and "# mine" in card
-    assert torch.equal(vae.load("hub:me/mine").sample(2, seed=1), vae.load(BOX).sample(2, seed=1))
+    assert torch.equal(vae.load("hub:me/mine").sample(2, seed=1), vae.load(CATS64).sample(2, seed=1))
 
 
 def test_without_a_token_nothing_is_shared(hub, composed):
     with pytest.raises(InputError, match="token") as refusal:
-        export_model(composed("export", f"run={BOX}", "out=hub:me/mine", "num_images=4"))
+        export_model(composed("export", f"run={CATS64}", "out=hub:me/mine", "num_images=4"))
     assert "\n" not in str(refusal.value) and hub.commits == {}
 
 

@@ -11,22 +11,25 @@ import torch
 
 from tests.conftest import TINY
 from vae.cli.errors import InputError
-from vae.cli.locations import BOX
+from vae.cli.locations import IN_THE_BOX
 from vae.export_model import export_model
 from vae.models.build import build
 from vae.models.onnx_export import MeanDecoder, SeededSampler, export_onnx, to_onnx, uniform
-from vae.models.serialization import load
+from vae.models.samplers.student_mixture import StudentMixture
+from vae.models.serialization import load, load_latents
+
+CATS64 = IN_THE_BOX[0]
 
 
 @pytest.fixture(scope="module")
 def model():
-    return load(BOX)
+    return load(CATS64)
 
 
 @pytest.fixture(scope="module")
 def folder(composed, tmp_path_factory):
     out = tmp_path_factory.mktemp("onnx") / "box"
-    return export_model(composed("export", f"run={BOX}", f"out={out}", "format=onnx"))
+    return export_model(composed("export", f"run={CATS64}", f"out={out}", "format=onnx"))
 
 
 def run(folder, name: str, **inputs) -> np.ndarray:
@@ -78,6 +81,17 @@ def test_seeded_latents_have_the_distribution_of_the_sampler(model):
     assert (found.std(0) - expected.std(0)).abs().max() < 0.15 * scale
 
 
+def test_seeded_latents_of_a_student_mixture_have_its_tails(model):
+    sampler = StudentMixture(model.latent, n_components=2, n_principal=16)
+    sampler.fit(load_latents(CATS64))
+    sampler.degrees.fill_(5)
+    found = SeededSampler(sampler)(torch.arange(8000), torch.tensor(1.0))
+    expected = sampler.sample(8000, torch.Generator().manual_seed(0))
+    assert (found.mean(0) - expected.mean(0)).abs().max() < 0.15 * expected.std()
+    far, further = ((z - z.mean(0)).norm(dim=1).quantile(torch.tensor([0.5, 0.99])) for z in (expected, found))
+    assert torch.allclose(far, further, rtol=0.1) and far[1] > 1.8 * far[0]  # a Gaussian: 1.3
+
+
 NETWORKS = {
     "resnet": ["model=resnet"],
     "nearest": ["model=resnet", "model.upsampling=nearest"],
@@ -115,7 +129,7 @@ class Searching(torch.nn.Module):
 
 @pytest.mark.parametrize("decoder", [Noisy, Searching])
 def test_a_decoder_that_is_not_fixed_is_refused(tmp_path, decoder):
-    model = load(BOX)
+    model = load(CATS64)
     model.decoder = decoder()
     with pytest.raises(InputError, match="decoder of this model") as refusal:
         export_onnx(model, tmp_path)
@@ -123,7 +137,7 @@ def test_a_decoder_that_is_not_fixed_is_refused(tmp_path, decoder):
 
 
 def test_a_sampler_without_an_onnx_form_is_refused(tmp_path):
-    model = load(BOX)
+    model = load(CATS64)
     model.sampler = torch.nn.Identity()
     model.sampler.shape = (128,)
     with pytest.raises(InputError, match="sampler=gmm"):
@@ -131,7 +145,7 @@ def test_a_sampler_without_an_onnx_form_is_refused(tmp_path):
 
 
 def test_the_command(model, composed, tmp_path):
-    out = export_model(composed("export", f"run={BOX}", f"out={tmp_path / 'pt2'}", "format=pt2"))
+    out = export_model(composed("export", f"run={CATS64}", f"out={tmp_path / 'pt2'}", "format=pt2"))
     z = model.sample_latents(3, seed=0)
     assert torch.allclose(torch.export.load(out / "decoder.pt2").module()(z), MeanDecoder(model)(z), atol=1e-5)
     with pytest.raises(InputError, match="format must be one of"):

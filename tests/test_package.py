@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from vae.__main__ import COMMANDS, main
-from vae.cli.locations import BOX, REPOSITORY
+from vae.cli.locations import IN_THE_BOX, REPOSITORY
 
 
 def required(name: str, found: set[str]) -> set[str]:
@@ -105,4 +105,4 @@ def test_a_misspelt_command_is_named(monkeypatch, capsys):
 
 
 def test_the_box_is_here():
-    assert (BOX / "model.safetensors").is_file()
+    assert all((model / "model.safetensors").is_file() for model in IN_THE_BOX)

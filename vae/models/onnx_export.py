@@ -30,6 +30,7 @@ from vae.models.latents.latent import NORMAL_PRIOR
 from vae.models.samplers.gaussian_mixture import GaussianMixture
 from vae.models.samplers.prior import Prior
 from vae.models.samplers.sampler import Sampler
+from vae.models.samplers.student_mixture import StudentMixture
 from vae.models.vae import VAE
 from vae.runs.files import atomic_write
 
@@ -79,7 +80,7 @@ class SeededSampler(nn.Module):
     seed gives another cat than `VAE.sample` does.
 
     Args:
-        sampler: a Gaussian mixture, or the prior N(0, I).
+        sampler: a mixture of Gaussians or of Student's t, or the prior N(0, I).
         y: `(1, C)`, the labels of all latents; None for an unconditional model.
 
     Raises:
@@ -90,7 +91,8 @@ class SeededSampler(nn.Module):
         super().__init__()
         self.shape = tuple(sampler.shape)
         self.size = math.prod(self.shape)
-        self.mixture = type(sampler) is GaussianMixture  # a Student's t has other noise
+        self.mixture = isinstance(sampler, GaussianMixture)
+        self.degrees = int(sampler.degrees) if isinstance(sampler, StudentMixture) else 0
         if self.mixture:
             weights, means = (sampler.weights, sampler.means) if y is None else sampler.given(y)
             self.register_buffer("cumulative", (weights / weights.sum()).cumsum(0)[:-1].clone())
@@ -107,10 +109,14 @@ class SeededSampler(nn.Module):
 
     def forward(self, seed: Tensor, temperature: Tensor) -> Tensor:
         """Seeds `(B,)` int64 from 0 and a temperature `()` → latents `(B, *latent)`."""
-        half = (self.size + 1) // 2
+        half = (self.size + self.degrees + 1) // 2
         radius = (-2 * uniform(seed, 0, half).log()).sqrt()
         angle = 2 * math.pi * uniform(seed, half, half)
-        noise = torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, : self.size] * temperature
+        normal = torch.cat([radius * angle.cos(), radius * angle.sin()], 1)
+        noise = normal[:, : self.size] * temperature
+        if self.degrees:
+            chi_square = normal[:, self.size : self.size + self.degrees].square().sum(1, keepdim=True)
+            noise = noise * ((self.degrees - 2) / chi_square).sqrt()
         if not self.mixture:
             return noise.unflatten(1, self.shape)
         component = (uniform(seed, 2 * half, 1) > self.cumulative).long().sum(1)

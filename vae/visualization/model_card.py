@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vae.cli.errors import InputError
-from vae.cli.locations import BOX
+from vae.cli.locations import IN_THE_BOX
 from vae.runs.records import NOT_REPRODUCED
 from vae.runs.run_folder import ENVIRONMENT, OPTIONS
 from vae.runs.safe_parsing import read_json, read_yaml
@@ -73,7 +73,7 @@ def sizes(folder: Path) -> list[str]:
 
 def _steps(run: Path, remaining: int = MAX_STEPS) -> list[str]:
     """Return the commands that made a run, in order; a run that started from another run comes after it."""
-    if remaining == 0 or not (run / ENVIRONMENT).is_file() or run.resolve() == BOX.resolve():
+    if remaining == 0 or not (run / ENVIRONMENT).is_file() or run.resolve() in IN_THE_BOX:
         return []
     typed = read_yaml(run / ENVIRONMENT).get("command")
     words = [str(word).lstrip("+") for word in typed] if isinstance(typed, list) else []
