@@ -29,14 +29,13 @@ SHOWN = 12
 
 
 def sharp_faces(store: FaceStore, splits: tuple[str, ...], size: int) -> Tensor:
-    """Return the faces that are sharp at `size` pixels and the same mirrored, `(2N, 3, size, size)` in [-1, 1]."""
+    """Return the faces that are sharp at `size` pixels, `(N, 3, size, size)` in [-1, 1]."""
     scales = np.array([float(each["scale"]) for each in store.index])
     rows = np.flatnonzero(np.isin(store.split, splits) & (SIZE / scales >= size))
     if not len(rows):
         return torch.empty(0, 3, size, size)
     faces = [cv2.resize(np.asarray(store.faces[at]), (size, size), interpolation=cv2.INTER_AREA) for at in rows]
-    images = to_images(torch.from_numpy(np.stack(faces)))
-    return torch.cat([images, images.flip(-1)])
+    return to_images(torch.from_numpy(np.stack(faces)))
 
 
 class Measure:

@@ -36,7 +36,7 @@ def environment(tmp_path_factory) -> Path:
     python = folder / "venv" / "bin" / "python"
     library = next((folder / "venv" / "lib").glob("*/site-packages"))
     wheel = next(folder.glob("*.whl"))
-    assert wheel.stat().st_size < 12e6
+    assert wheel.stat().st_size < 24e6
     install = ["-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
     subprocess.run([sys.executable, *install], check=True, env=os.environ | {"PIP_FIND_LINKS": ""})
     (info,) = library.glob("vae_cats-*.dist-info")
@@ -61,7 +61,7 @@ def test_the_wheel_draws_in_an_empty_environment(environment, tmp_path):
     )
     done = run(environment, tmp_path, "-c", program)
     assert done.returncode == 0, done.stderr
-    assert str(environment.parents[1]) in done.stdout and "[4, 3, 64, 64]" in done.stdout
+    assert str(environment.parents[1]) in done.stdout and "[4, 3, 128, 128]" in done.stdout
     assert (tmp_path / "cats.png").stat().st_size > 1000
 
 
