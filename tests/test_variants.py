@@ -34,7 +34,9 @@ class Kill(Callback):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_variant_works_from_training_to_export(variant, drawn, composed, tmp_path, monkeypatch):
+def test_a_variant_works_from_training_to_export(variant, drawn, composed, tmp_path, monkeypatch, request):
+    if variant == "dfc_vae":
+        request.getfixturevalue("vgg")
     monkeypatch.chdir(tmp_path)
     options = [*TINY, *drawn, *SMALL, *QUIET, f"variant={variant}", "callbacks.state.every_steps=2"]
 
