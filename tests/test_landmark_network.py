@@ -12,9 +12,10 @@ from vae.cli.locations import LANDMARKS
 from vae.data.detection.crops import PLACES, Pyramid, crop_matrix, inverse, transform
 from vae.data.detection.network import CROP, HEATMAP, OFFSET, POINTS, STRIDE, LandmarkNetwork, centres, expectation
 from vae.data.detection.training_set import SCENE, TrainingSet
-from vae.data.detection.weights import CONFIG, WEIGHTS, box_network, read_network, save_network
+from vae.data.detection.weights import WEIGHTS, box_network, read_landmark_network, save_landmark_network
 from vae.data.landmarks import landmark_file, write_landmarks
 from vae.data.synthetic.drawn import draw_cat
+from vae.runs.network_files import CONFIG
 from vae.train_landmarks import divide, train_landmarks
 from vae.training.landmark_training import landmark_loss, mined_crops, scene_loss
 
@@ -25,7 +26,7 @@ def test_the_network_in_the_box_is_small():
 
 
 def test_fusing_changes_nothing():
-    network = read_network(LANDMARKS).eval()
+    network = read_landmark_network(LANDMARKS).eval()
     x = torch.rand(2, 3, CROP, CROP, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
         before, cells = network.landmarks(x), network.proposals(x)
@@ -38,15 +39,15 @@ def test_fusing_changes_nothing():
 
 def test_a_network_survives_its_files(tmp_path):
     network = LandmarkNetwork()
-    save_network(network, tmp_path, {"seed": 1})
-    again = read_network(tmp_path).state_dict()
+    save_landmark_network(network, tmp_path, {"seed": 1})
+    again = read_landmark_network(tmp_path).state_dict()
     assert all(torch.equal(tensor.half(), again[name].half()) for name, tensor in network.state_dict().items())
     (tmp_path / WEIGHTS).write_bytes(b"damaged")
     with pytest.raises(InputError, match="holds no landmark network"):
-        read_network(tmp_path)
+        read_landmark_network(tmp_path)
     (tmp_path / CONFIG).write_text("format: 99\n")
     with pytest.raises(InputError, match="of another version"):
-        read_network(tmp_path)
+        read_landmark_network(tmp_path)
 
 
 def test_the_expectation_of_one_cell_is_its_centre():
@@ -157,11 +158,11 @@ def test_training_writes_a_network_that_finds_its_way_back(photos, composed):
     out = photos / "network"
     options = [f"photos=[{photos}]", "drawn=0", "epochs=2", "batch_size=5", f"out={out}", "verbosity=quiet"]
     train_landmarks(composed("landmarks", *options))
-    first = read_network(out).state_dict()
+    first = read_landmark_network(out).state_dict()
     train_landmarks(composed("landmarks", *options))
-    assert all(torch.equal(tensor, first[name]) for name, tensor in read_network(out).state_dict().items())
+    assert all(torch.equal(tensor, first[name]) for name, tensor in read_landmark_network(out).state_dict().items())
     train_landmarks(composed("landmarks", *options, f"init_from={out}", "epochs=1"))
-    assert not torch.equal(read_network(out).proposals.head.weight, first["proposals.head.weight"])
+    assert not torch.equal(read_landmark_network(out).proposals.head.weight, first["proposals.head.weight"])
     with pytest.raises(InputError, match="fewer than a batch"):
         train_landmarks(composed("landmarks", *options, "batch_size=11"))
 

@@ -23,7 +23,7 @@ def train_landmarks(config: DictConfig) -> Path:
 
     from vae.cli.progress import is_terminal
     from vae.data.detection.training_set import TrainingSet
-    from vae.data.detection.weights import read_network, save_network
+    from vae.data.detection.weights import read_landmark_network, save_landmark_network
     from vae.training.landmark_training import LandmarkTraining, NextEpoch
 
     pl.seed_everything(config.seed, verbose=False)
@@ -34,7 +34,7 @@ def train_landmarks(config: DictConfig) -> Path:
     steps = config.epochs * (len(examples) // config.batch_size)
     module = LandmarkTraining(config.lr, config.weight_decay, steps)
     if config.init_from:
-        module.network = read_network(Path(config.init_from).expanduser())
+        module.network = read_landmark_network(Path(config.init_from).expanduser())
     module.to(memory_format=torch.channels_last)
     trainer = pl.Trainer(
         accelerator="auto",
@@ -50,7 +50,7 @@ def train_landmarks(config: DictConfig) -> Path:
     trainer.fit(module, DataLoader(examples, config.batch_size, shuffle=True, drop_last=True))
     out = Path(config.out).expanduser()
     options = OmegaConf.to_container(config)
-    save_network(
+    save_landmark_network(
         module.network,
         out,
         {name: options[name] for name in ("drawn", "epochs", "batch_size", "lr", "weight_decay", "seed")}

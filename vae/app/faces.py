@@ -129,7 +129,7 @@ def put_cat_back(guest: Guest, model: VAE, max_side: float = float("inf")) -> np
     scale = min(1.0, max_side / max(guest.photo.shape[:2]))
     photo = cv2.resize(guest.photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     frame = PhotoFrame(photo, face_matrix((guest.landmarks + 0.5) * scale - 0.5))
-    before, after = (to_uint8(cat.draw(model))[0] for cat in (guest.projected, guest.edited))
+    drawn = to_uint8(guest.edited.draw(model))[0]
     if guest.edited is guest.projected:
-        return put_back(photo, after, frame.matrix)
-    return put_change_back(frame, before, after)
+        return put_back(photo, drawn, frame.matrix)
+    return put_change_back(frame, to_uint8(guest.projected.draw(model))[0], drawn)

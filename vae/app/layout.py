@@ -23,6 +23,7 @@ from vae.cli.errors import InputError
 
 MAX_QUEUE = 100  # drawings that wait; further ones are refused
 HEAD = '<meta name="referrer" content="no-referrer">'
+STREAM_PERIOD = 3  # seconds between events that open the stream of answers again
 MAX_SESSIONS = 1000  # visitors whose choices are remembered
 # The accent is 600 on light and 400 on dark backgrounds, as in documentation and reports; white is readable on 600.
 ACCENT = gr.themes.Color(
@@ -92,6 +93,9 @@ def build(catalog: Catalog, guests: Guests, projections: Projections) -> gr.Bloc
             return gr.Dropdown(choices=folders, value=name), describe(name)
 
         model.input(describe, model, head, **QUIET)
+        # Gradio's client closes the stream of answers after the last event that the server knows of; the answer to an
+        # event posted at that moment waits until the next event opens the stream again.
+        gr.Timer(STREAM_PERIOD).tick(lambda: None, trigger_mode="multiple", **QUIET)
         with gr.Tabs(elem_id="tabs") as tabs:
             page = Page(
                 catalog, guests, projections, model, tabs, blocks.load(open_page, outputs=[model, head], **QUIET)

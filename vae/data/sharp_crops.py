@@ -27,6 +27,11 @@ class Crop(NamedTuple):
     side: Tensor
 
 
+def native_sides(store: FaceStore) -> np.ndarray:
+    """Return the side up to which each face is sharp, `(N,)` in pixels: its photo has a pixel for each of the face."""
+    return np.array([min(SIZE, SIZE / float(row["scale"])) for row in store.index])
+
+
 class SharpCrops(Dataset):
     """Random crops of training faces, at sides at which the photo had a pixel for each of the face.
 
@@ -46,7 +51,7 @@ class SharpCrops(Dataset):
 
     def __init__(self, store: FaceStore, count: int, min_side: int = 192, crop: int = 64, seed: int = 0) -> None:
         self.faces, self.count, self.min_side, self.crop, self.seed = store.faces, count, min_side, crop, seed
-        sides = np.array([min(SIZE, SIZE / float(row["scale"])) for row in store.index])
+        sides = native_sides(store)
         self.rows = np.flatnonzero((store.split == "train") & (sides >= min_side))
         self.sides = sides[self.rows].astype(int)
         if not len(self.rows):

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from omegaconf import OmegaConf
-from safetensors.torch import load_file, save_file
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from vae.cli.errors import InputError
-from vae.runs.files import atomic_write
+from vae.runs.network_files import read_network, save_network
 
 FORMAT = 1  # of the files: raise it when the network changes
-WEIGHTS, CONFIG = "refiner.safetensors", "config.yaml"
+WEIGHTS = "refiner.safetensors"
 REFERENCE_SIDE = 256  # pixels; the side of a face at which the channel of its size is 0
 CHUNK = 8  # images refined at a time
 
@@ -101,13 +100,8 @@ def enlarge(images: Tensor, size: int) -> Tensor:
 
 
 def save_refiner(refiner: Refiner, folder: Path, about: dict) -> None:
-    """Write the weights of a refiner in half precision, and the options of its training."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.half().contiguous() for name, tensor in refiner.state_dict().items()}
-    with atomic_write(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary)
-    with atomic_write(folder / CONFIG) as temporary:
-        OmegaConf.save(OmegaConf.create({"format": FORMAT, **about}), temporary)
+    """Write the weights of a refiner, and the options of its training, among them `width` and `layers`."""
+    save_network(refiner, folder / WEIGHTS, FORMAT, about)
 
 
 def load_refiner(folder: Path) -> Refiner:
@@ -116,15 +110,8 @@ def load_refiner(folder: Path) -> Refiner:
     Raises:
         InputError: there is none, or it is damaged or of another version.
     """
-    try:
-        config = OmegaConf.load(folder / CONFIG)
-        if config.get("format") != FORMAT:
-            raise InputError(f"{folder} holds a refiner of another version: train it with `make refiner`")
-        refiner = Refiner(config.width, config.layers)
-        refiner.load_state_dict({name: tensor.float() for name, tensor in load_file(folder / WEIGHTS).items()})
-    except InputError:
-        raise
-    except Exception as error:  # those of safetensors, OmegaConf and PyTorch
-        reason = " ".join(str(error).split())
-        raise InputError(f"{folder} holds no refiner ({reason}): train one with `make refiner`") from error
-    return refiner.eval()
+
+    def build(config: DictConfig) -> Refiner:
+        return Refiner(config.width, config.layers)
+
+    return read_network(folder / WEIGHTS, FORMAT, build, "refiner", "make refiner").eval()

@@ -1,7 +1,5 @@
 """Training of the refiner, see `vae.models.refiner`."""
 
-import math
-
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
@@ -13,6 +11,7 @@ from vae.cli.progress import ProgressBar
 from vae.data.sharp_crops import Crop
 from vae.models.gradients import frozen
 from vae.models.refiner import Refiner, enlarge
+from vae.training.schedulers import cosine
 
 MAX_BLUR = 1.2  # pixels of the smaller image; drawn images are softer than averaged photos
 MAX_NOISE = 0.05  # standard deviation of the noise on the smaller image
@@ -91,10 +90,8 @@ class RefinerTraining(pl.LightningModule):
             {"params": list(self.discriminator.parameters()), "lr": self.lr * self.lr_ratio},
         ]
         optimizer = torch.optim.Adam(groups, self.lr, betas=(0.0, 0.99))
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        schedule = cosine(optimizer, lambda: self.trainer.global_step / self.steps, warmup=0.0)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
 
 class Progress(pl.Callback):

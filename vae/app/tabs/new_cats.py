@@ -63,11 +63,12 @@ def add_new_cats(page: Page) -> None:
         return gr.Dropdown(choices=session.samplers, value=session.own_sampler)
 
     drawing = {"fn": draw, "inputs": [page.model, count, seed, temperature, sampler], "outputs": sheet}
-    drawing |= {"api_visibility": "private"}
+    drawing |= {"api_visibility": "private", "trigger_mode": "always_last"}
     draw_others.click(new_seed, outputs=seed, **QUIET).then(**drawing, show_progress="hidden")
     for changed in page.on_model(samplers_of, [page.model], [sampler]):
         changed.then(**drawing, show_progress="minimal")
     for trigger in (seed.submit, seed.blur):  # The box then shows the seed within its limits.
-        trigger(lambda value: value, seed, seed, **QUIET).then(**drawing, show_progress="minimal")
+        clamped = trigger(lambda value: value, seed, seed, trigger_mode="always_last", **QUIET)
+        clamped.then(**drawing, show_progress="minimal")
     for trigger in (count.release, temperature.release, sampler.input):
-        trigger(**drawing, show_progress="minimal", trigger_mode="always_last")
+        trigger(**drawing, show_progress="minimal")

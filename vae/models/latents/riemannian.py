@@ -66,7 +66,7 @@ class Riemannian(Hamiltonian):
 
     def matrices(self, features: list[Tensor]) -> Tensor:
         """Return L·Lᵀ of B images, `(B, D, D)`; the diagonal of L is positive."""
-        # Divided by √n, n features, so that a step of the optimizer changes an exponent by no more with many of them.
+        # Of n features, divided by √n: a step of Adam then changes an exponent by √n times its rate, not by n times.
         entries = at_least_float32(self.metric(features[-1].flatten(1) * self.metric.in_features**-0.5))
         size = self.shape[0]
         rows, columns = torch.tril_indices(size, size, device=entries.device)

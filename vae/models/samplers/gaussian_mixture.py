@@ -87,9 +87,9 @@ class GaussianMixture(Sampler):
         if self.n_principal:
             center = z.mean(0)
             principal = torch.linalg.eigh((z - center).T @ (z - center)).eigenvectors.flip(1)
-            z, others = ((z - center) @ principal).tensor_split([self.n_principal], dim=1)
             self.center.copy_(center)
             self.principal.copy_(principal)
+            z, others = self.split(z)
             self.other_stds.copy_(self.std_scale * others.std(0))
         joint = z if y is None else torch.cat([z, y.double().cpu()], dim=1)
         k = max(1, min(self.n_components, len(z) // 10))
@@ -109,6 +109,10 @@ class GaussianMixture(Sampler):
             self.label_cholesky[:k] = torch.linalg.cholesky(of_labels)
             self.gain.zero_()[:k] = gain
         self.cholesky.zero_()[:k] = self.std_scale * torch.linalg.cholesky(covariances)
+
+    def split(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the coordinates of latents `(N, D)` along the leading principal components, and along the others."""
+        return ((z - self.center) @ self.principal.to(z)).tensor_split([self.n_principal], dim=1)
 
     def sample(
         self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0, y: Tensor | None = None

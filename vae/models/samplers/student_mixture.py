@@ -57,7 +57,7 @@ class StudentMixture(GaussianMixture):
         log_det = cholesky.diagonal(dim1=1, dim2=2).log().sum(1)
         squares = 0
         if self.n_principal:
-            z, others = ((z - self.center) @ self.principal).tensor_split([self.n_principal], dim=1)
+            z, others = self.split(z)
             squares = (others / self.other_stds).square().sum(1, keepdim=True)
             log_det = log_det + self.other_stds.log().sum()
         off = (z[:, None] - self.means[used]).movedim(0, -1)  # (K, D, N)
