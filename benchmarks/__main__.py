@@ -24,6 +24,7 @@ from benchmarks.measuring import RESULTS, line, write
 NAMES = (
     "startup",
     "data",
+    "detect",
     "shards",
     "engine",
     "scale",
@@ -49,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.description = __doc__
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(NAMES)}; all if none is named")
-    parser.add_argument("--photos", type=Path, help="photos with .cat files, for `data`; else drawn cats")
+    parser.add_argument("--photos", type=Path, help="photos for `data` (with .cat files) and `detect`; else drawn cats")
     parser.add_argument("--run", type=Path, help="a trained run, for `peers` and `samples`")
     parser.add_argument("--checkout", type=Path, help="another checkout of this project, for `against`")
     parser.add_argument("--pytorch-vae", type=Path, help="a checkout of PyTorch-VAE, for `parity` and `variants`")

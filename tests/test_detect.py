@@ -47,7 +47,7 @@ def test_drawn_cats_are_found_and_their_landmarks_are_right(cats):
     assert all(face.landmarks.shape == (9, 2) and 0.5 <= face.confidence < 1 for found in faces for face in found)
 
 
-@pytest.mark.parametrize("angle", [-30, 30])
+@pytest.mark.parametrize("angle", [-90, -70, -30, 30, 70, 90])
 def test_a_turned_head_is_found(cats, angle):
     right = 0
     for photo, points in cats[:5]:

@@ -160,6 +160,9 @@ def load(run: Path | str, sampler: DictConfig | None = None) -> VAE:
     with _described_by(folder / CONFIG):
         model = build(config)
     model.load_state_dict(_finite(_read_weights(folder / MODEL), folder / MODEL))
+    model.eval()
+    with _described_by(folder / CONFIG):
+        _require_fitting(model, config.data.image_size)
     if sampler is not None and sampler != config.sampler:
         require(model.latent, {"latent": config.latent, "sampler": sampler}, "sampler")
         label_dim = model.labels.dim if model.labels else 0
@@ -247,17 +250,26 @@ def _validate(config: DictConfig, folder: Path) -> None:
                 f"{folder / MODEL} does not fit {folder / CONFIG}: "
                 f"{name} is {theirs} in the one and {ours} in the other"
             )
-    with _described_by(folder / CONFIG), torch.device("meta"), torch.no_grad():
+    with _described_by(folder / CONFIG):
         if sum(value.nbytes for value in model.buffers()) > (folder / MODEL).stat().st_size + MAX_BUFFERS:
             raise InputError("it asks for more memory than the weights need")
-        y = torch.empty(2, model.labels.dim) if model.labels else None
-        z = model.latent.mean(model.encoder(torch.empty(2, 3, size, size), y))
-        x = model.likelihood.mean(model.decoder(torch.empty(2, *model.latent.shape), y))
-        if z.shape[1:] != model.latent.shape or x.shape != (2, 3, size, size):
-            raise InputError("encoder, latent and decoder do not fit each other")
     shapes = {name: tuple(value.shape[1:]) for name, value in latents.items() if name != "labels"}
     if shapes and ("latents" not in shapes or any(shape != model.latent.shape for shape in shapes.values())):
         raise InputError(f"{latents_path} does not fit {folder / CONFIG}: the latents have other shapes")
+
+
+@torch.inference_mode()
+def _require_fitting(model: VAE, size: int) -> None:
+    """Check that encoder, latent and decoder of a model of images of `size` pixels fit each other.
+
+    Raises:
+        InputError: they do not.
+    """
+    y = torch.zeros(1, model.labels.dim) if model.labels else None
+    z = model.latent.mean(model.encoder(torch.zeros(1, 3, size, size), y))
+    x = model.likelihood.mean(model.decoder(torch.zeros(1, *model.latent.shape), y))
+    if z.shape[1:] != model.latent.shape or x.shape != (1, 3, size, size):
+        raise InputError("encoder, latent and decoder do not fit each other")
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Find the faces in a photo with the landmark network: propose, look closely, look again.
 
 The proposals for the photo at several sizes are merged; each gives a crop, turned and scaled by the proposed eyes and
-mouth. The landmarks in it give a better crop, in which they are computed again, also in its mirror image.
+mouth. The landmarks in it give a better crop, in which they are computed again, also in its mirror image. Where no face
+is upright, the photo is searched again on its left and on its right side.
 """
 
 import math
@@ -20,9 +21,11 @@ SIDES = (80, 160, 320)  # pixels; longest side of the photo, each for faces of o
 FINE_SIDE = 640  # pixels; the same, where the others showed no face
 MIN_PROPOSAL = 0.1  # probability
 MAX_PROPOSALS = 8  # that are looked at closely
+MIN_SEEN = 0.05  # probability that the first crop shows a face
 MAX_CONFIDENCE = 0.999  # of a face that was found; 1 is for annotated ones
 DISAGREEMENT = 6.0  # pixels of the crop between the landmarks and those of its mirror image; e times less confidence
 MOVE = 0.5  # eye distances that the landmarks move from crop to crop; e times less confidence
+LYING = 0.7  # factor on the confidence of a face that lies on its side, because few do
 APART = 0.7  # eye distances between the middles of two faces
 
 
@@ -38,15 +41,38 @@ def find_candidates(photo: np.ndarray, network: LandmarkNetwork) -> list[FoundFa
         photo: (H, W, 3) uint8, upright.
         network: fused.
     """
+    found = _search(photo, network)
+    if not _confident(found):
+        found = _separate(found + [face for quarters in (1, 3) for face in _search_turned(photo, quarters, network)])
+    return found
+
+
+def _search(photo: np.ndarray, network: LandmarkNetwork) -> list[FoundFace]:
+    """Return what might be an upright face, the most confident first."""
     pyramid = Pyramid(photo)
     found: list[FoundFace] = []
     for sides in (SIDES, (FINE_SIDE,)):
         proposals = _separate([proposal for side in sides for proposal in _propose(pyramid, side, network)])
         faces = _look(pyramid, proposals[:MAX_PROPOSALS], network)
         found = _separate(found + _look_again(pyramid, _separate(faces), network))
-        if any(face.confidence >= MIN_CONFIDENCE for face in found):
+        if _confident(found):
             break
     return found
+
+
+def _search_turned(photo: np.ndarray, quarters: int, network: LandmarkNetwork) -> list[FoundFace]:
+    """Return what might be a face that lies on its side: upright after 1 or 3 quarter turns to the left."""
+    height, width = photo.shape[:2]
+    found = []
+    for face in _search(np.ascontiguousarray(np.rot90(photo, quarters)), network):
+        x, y = face.landmarks.T
+        landmarks = np.column_stack([width - 1 - y, x] if quarters == 1 else [y, height - 1 - x])
+        found.append(FoundFace(landmarks, LYING * face.confidence))
+    return found
+
+
+def _confident(faces: list[FoundFace]) -> bool:
+    return any(face.confidence >= MIN_CONFIDENCE for face in faces)
 
 
 def _propose(pyramid: Pyramid, side: int, network: LandmarkNetwork) -> list[FoundFace]:
@@ -69,14 +95,17 @@ def _propose(pyramid: Pyramid, side: int, network: LandmarkNetwork) -> list[Foun
 
 
 def _look(pyramid: Pyramid, faces: list[FoundFace], network: LandmarkNetwork) -> list[FoundFace]:
-    """Return the faces with nine landmarks, computed in crops that their first three landmarks give."""
+    """Return the faces with nine landmarks, computed in crops that their first three landmarks give.
+
+    Those that the crop shows to be none are left out, because a second look costs twice the first, except the likeliest.
+    """
     faces, matrices, crops = _crops(pyramid, faces)
     if not faces:
         return []
-    points = network.landmarks(crops)[0].double().numpy()
-    return [
-        face._replace(landmarks=transform(p, inverse(m))) for face, p, m in zip(faces, points, matrices, strict=True)
-    ]
+    points, logits, _ = network.landmarks(crops)
+    probability = logits.sigmoid().numpy()
+    seen = zip(faces, points.double().numpy(), matrices, probability >= min(MIN_SEEN, probability.max()), strict=True)
+    return [face._replace(landmarks=transform(p, inverse(m))) for face, p, m, likely in seen if likely]
 
 
 def _look_again(pyramid: Pyramid, faces: list[FoundFace], network: LandmarkNetwork) -> list[FoundFace]:
@@ -112,18 +141,17 @@ def _crops(pyramid: Pyramid, faces: list[FoundFace]) -> tuple[list[FoundFace], l
 
 def _separate(faces: list[FoundFace]) -> list[FoundFace]:
     """Return the faces, the most confident first, without those that lie on a more confident one."""
-    kept: list[FoundFace] = []
-    for face in sorted(faces, key=lambda face: -face.confidence):
-        middle, distance = _middle(face)
-        others = (_middle(other) for other in kept)
-        if all(np.hypot(*(middle - other)) > APART * max(distance, other_distance) for other, other_distance in others):
-            kept.append(face)
-    return kept
-
-
-def _middle(face: FoundFace) -> tuple[np.ndarray, float]:
-    eyes = face.landmarks[1] - face.landmarks[0]
-    return face.landmarks[:3].mean(0), float(np.hypot(*eyes))
+    faces = sorted(faces, key=lambda face: -face.confidence)
+    if len(faces) < 2:
+        return faces
+    landmarks = np.stack([face.landmarks[:3] for face in faces])
+    middles, eyes = landmarks.mean(1), np.linalg.norm(landmarks[:, 1] - landmarks[:, 0], axis=1)
+    far = np.linalg.norm(middles[:, None] - middles, axis=-1) > APART * np.maximum(eyes[:, None], eyes)
+    kept: list[int] = []
+    for i in range(len(faces)):
+        if far[i, kept].all():
+            kept.append(i)
+    return [faces[i] for i in kept]
 
 
 def _batch(images: list[np.ndarray]) -> Tensor:
