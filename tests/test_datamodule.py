@@ -185,3 +185,15 @@ def test_a_split_without_faces_is_named(datamodule, tmp_path, drawn, composed):
     folder = make_dataset(composed("train", *options, f"data.processed_dir={tmp_path}", "data.split.val=0").data)
     with pytest.raises(InputError, match="val split"):
         FaceDataModule(folder, image_size=16).setup()
+
+
+def test_a_sampler_is_fitted_to_images_spread_over_the_training_set(drawn, composed, monkeypatch):
+    data = composed("train", *drawn).data
+    module = FaceDataModule(Path(data.processed_dir) / data.name, 16, batch_size=4, flip=0.5)
+    module.setup()
+    every = torch.cat(list(module.images("train", mirrored=True)))
+    assert torch.equal(torch.cat([batch.x for batch in module.sampler_batches()]), every)
+    monkeypatch.setattr("vae.data.datamodule.MAX_FITTED", 5)
+    fitted = torch.cat([batch.x for batch in module.sampler_batches()])
+    assert len(fitted) == 5 and torch.equal(fitted[0], every[0]) and torch.equal(fitted[-1], every[-1])
+    assert torch.equal(fitted[1], every[round((len(every) - 1) / 4)])

@@ -191,7 +191,7 @@ def export_run(config: DictConfig, model, datamodule) -> Path:
     from vae.visualization.report import draw_and_write
 
     folder = Path(config.run_dir).expanduser()
-    z, y = model.sample_posterior(datamodule.batches("train", mirrored=config.data.flip > 0))
+    z, y = model.sample_posterior(datamodule.sampler_batches())
     model.sampler.fit(z, y)
     OmegaConf.update(config, "data.fingerprint", datamodule.fingerprint, force_add=True)
     export(model, config, z, folder, y=y)

@@ -19,6 +19,7 @@ from vae.data.parallel import in_order, one_thread_each
 from vae.data.shards import ShardedFaces
 from vae.data.store import FaceStore
 
+MAX_FITTED = 20_000  # images whose latents a sampler is fitted to, and a run keeps
 BLOCKS = 16  # of neighbouring faces in a window of `Shuffle`
 
 
@@ -332,7 +333,20 @@ class FaceDataModule(pl.LightningDataModule):
             mirrored: the faces are followed by their mirror images.
         """
         faces = self.splits[split]
-        order = range(len(faces) * (2 if mirrored else 1))[:limit]
+        return self._batched(faces, range(len(faces) * (2 if mirrored else 1))[:limit])
+
+    def sampler_batches(self) -> Iterator[Batch]:
+        """Yield the training faces whose latents a sampler is fitted to, without augmentation.
+
+        With `flip` their mirror images follow. Of more than `MAX_FITTED` images these are evenly spread ones, which
+        bounds the time and memory of a fit and the size of a run.
+        """
+        faces = self.splits["train"]
+        images = len(faces) * (2 if self.flip > 0 else 1)
+        spread = np.linspace(0, images - 1, min(MAX_FITTED, images)).round().astype(int)
+        return self._batched(faces, spread.tolist())
+
+    def _batched(self, faces: Faces, order: Sequence[int]) -> Iterator[Batch]:
         for start in range(0, len(order), self.batch_size):
             batch = faces.__getitems__(order[start : start + self.batch_size])
             yield Batch(to_images(batch.x), batch.y)

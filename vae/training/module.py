@@ -86,8 +86,7 @@ class VAEModule(pl.LightningModule):
         """Let the latent and the objective prepare the training."""
         data = self.trainer.datamodule
         self.model.latent.start(data.batches("train", mirrored=False))
-        batches = data.batches("train", mirrored=data.flip > 0)
-        self.objective.start(self.model, batches, resumed=self.trainer.ckpt_path is not None)
+        self.objective.start(self.model, data.sampler_batches(), resumed=self.trainer.ckpt_path is not None)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the loss of a training batch."""

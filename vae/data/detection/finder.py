@@ -1,8 +1,9 @@
 """Find the faces in a photo with the landmark network: propose, look closely, look again.
 
 The proposals for the photo at several sizes are merged; each gives a crop, turned and scaled by the proposed eyes and
-mouth. The landmarks in it give a better crop, in which they are computed again, also in its mirror image. Where no face
-is upright, the photo is searched again on its left and on its right side.
+mouth. The landmarks in it give a better crop, in which they are computed again, also in its mirror image. Eyes and mouth
+of what is a face are averaged with those in an enlarged crop. Where no face is upright, the photo is searched again on
+its left and on its right side.
 """
 
 import math
@@ -19,12 +20,13 @@ from vae.data.landmarks import LandmarkError
 
 SIDES = (80, 160, 320)  # pixels; longest side of the photo, each for faces of other sizes
 FINE_SIDE = 640  # pixels; the same, where the others showed no face
-MIN_PROPOSAL = 0.1  # probability
+MIN_PROPOSAL = MIN_CONFIDENCE**2  # probability; the confidence is at most its square root
 MAX_PROPOSALS = 8  # that are looked at closely
 MIN_SEEN = 0.05  # probability that the first crop shows a face
 MAX_CONFIDENCE = 0.999  # of a face that was found; 1 is for annotated ones
 DISAGREEMENT = 6.0  # pixels of the crop between the landmarks and those of its mirror image; e times less confidence
 MOVE = 0.5  # eye distances that the landmarks move from crop to crop; e times less confidence
+CLOSER = 1.25  # factor on the scale of the last crop
 LYING = 0.7  # factor on the confidence of a face that lies on its side, because few do
 APART = 0.7  # eye distances between the middles of two faces
 
@@ -57,7 +59,7 @@ def _search(photo: np.ndarray, network: LandmarkNetwork) -> list[FoundFace]:
         found = _separate(found + _look_again(pyramid, _separate(faces), network))
         if _confident(found):
             break
-    return found
+    return _look_closer(pyramid, found, network)
 
 
 def _search_turned(photo: np.ndarray, quarters: int, network: LandmarkNetwork) -> list[FoundFace]:
@@ -86,7 +88,7 @@ def _propose(pyramid: Pyramid, side: int, network: LandmarkNetwork) -> list[Foun
     matrix = np.column_stack([np.diag(zoom), (zoom - 1) / 2])
     cells = network.proposals(_batch([pyramid.crop(matrix, size)]))[0]
     probability = cells[0].sigmoid()
-    keep = torch.nonzero(probability > MIN_PROPOSAL)
+    keep = torch.nonzero(probability >= probability.max().clamp(max=MIN_PROPOSAL))
     scores = probability[keep[:, 0], keep[:, 1]].numpy()
     offsets = cells[1:, keep[:, 0], keep[:, 1]].T.reshape(-1, 3, 2).numpy() * OFFSET
     points = offsets + ((keep.flip(1).numpy() + 0.5) * STRIDE - 0.5)[:, None]
@@ -97,7 +99,7 @@ def _propose(pyramid: Pyramid, side: int, network: LandmarkNetwork) -> list[Foun
 def _look(pyramid: Pyramid, faces: list[FoundFace], network: LandmarkNetwork) -> list[FoundFace]:
     """Return the faces with nine landmarks, computed in crops that their first three landmarks give.
 
-    Those that the crop shows to be none are left out, because a second look costs twice the first, except the likeliest.
+    All but the likeliest are left out where the crop shows no face: a second look costs twice the first.
     """
     faces, matrices, crops = _crops(pyramid, faces)
     if not faces:
@@ -113,9 +115,7 @@ def _look_again(pyramid: Pyramid, faces: list[FoundFace], network: LandmarkNetwo
     faces, matrices, crops = _crops(pyramid, faces)
     if not faces:
         return []
-    points, logits, _ = network.landmarks(torch.cat([crops, crops.flip(3)]))
-    points, mirrored = points.chunk(2)
-    mirrored = mirrored[:, MIRRORED] * torch.tensor([-1, 1]) + torch.tensor([CROP - 1, 0])
+    points, mirrored, logits = _both_ways(crops, network)
     probability = logits.view(2, -1).mean(0).sigmoid().tolist()
     disagreement = (points - mirrored).norm(dim=-1)[:, :3].mean(1).tolist()
     found = []
@@ -128,12 +128,40 @@ def _look_again(pyramid: Pyramid, faces: list[FoundFace], network: LandmarkNetwo
     return found
 
 
-def _crops(pyramid: Pyramid, faces: list[FoundFace]) -> tuple[list[FoundFace], list[np.ndarray], Tensor]:
-    """Return the faces whose landmarks give a crop, the matrices of the crops, and the crops `(B, 3, 96, 96)`."""
+def _look_closer(pyramid: Pyramid, faces: list[FoundFace], network: LandmarkNetwork) -> list[FoundFace]:
+    """Return the faces, eyes and mouth of the confident ones averaged with those in an enlarged crop."""
+    confident, matrices, crops = _crops(pyramid, [face for face in faces if _confident([face])], CLOSER)
+    if not confident:
+        return faces
+    points, mirrored, _ = _both_ways(crops, network)
+    for face, matrix, p in zip(confident, matrices, (points + mirrored)[:, :3].double().numpy() / 2, strict=True):
+        face.landmarks[:3] = (face.landmarks[:3] + transform(p, inverse(matrix))) / 2
+    return faces
+
+
+def _both_ways(crops: Tensor, network: LandmarkNetwork) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the landmarks `(B, 9, 2)` of crops, those of their mirror images, and the logits of both `(2·B,)`."""
+    points, logits, _ = network.landmarks(torch.cat([crops, crops.flip(3)]))
+    points, mirrored = points.chunk(2)
+    return points, mirrored[:, MIRRORED] * torch.tensor([-1, 1]) + torch.tensor([CROP - 1, 0]), logits
+
+
+def _crops(
+    pyramid: Pyramid, faces: list[FoundFace], zoom: float = 1.0
+) -> tuple[list[FoundFace], list[np.ndarray], Tensor]:
+    """Return the faces whose landmarks give a crop, the matrices of the crops, and the crops `(B, 3, 96, 96)`.
+
+    Args:
+        pyramid: of the photo.
+        faces: eyes and mouth place the crop.
+        zoom: enlarges what the crop shows, about its centre.
+    """
     kept, matrices = [], []
     for face in faces:
         with suppress(LandmarkError):  # the points coincide
-            matrices.append(crop_matrix(face.landmarks[:3]))
+            matrix = zoom * crop_matrix(face.landmarks[:3])
+            matrix[:, 2] += (1 - zoom) * (CROP - 1) / 2
+            matrices.append(matrix)
             kept.append(face)
     crops = [pyramid.crop(matrix, (CROP, CROP)) for matrix in matrices]
     return kept, matrices, _batch(crops) if crops else torch.empty(0)

@@ -65,6 +65,6 @@ class Objective(nn.Module):
 
         Args:
             model: with its initial weights.
-            batches: training set in order, for what has to be fitted to it.
+            batches: the training set in order, or what is evenly spread over a large one, for what is fitted to it.
             resumed: whether the training goes on from a checkpoint, which already holds the state of the objective.
         """

@@ -65,7 +65,7 @@ class GaussianMixture(Sampler):
         self.register_buffer("cholesky", torch.zeros(n_components, size, size))  # of the covariance of z given y
         if self.n_principal:
             self.register_buffer("center", torch.zeros(total))
-            self.register_buffer("principal", torch.zeros(total, total))  # the components as columns, by falling variance
+            self.register_buffer("principal", torch.zeros(total, total))  # components as columns, by falling variance
             self.register_buffer("other_stds", torch.ones(total - size))
         if label_dim:
             self.register_buffer("label_means", torch.zeros(n_components, label_dim))
