@@ -95,17 +95,25 @@ def photo_names(raw_dir: Path | str) -> list[str]:
     endings = photo_endings()
     photos: list[str] = []
     seen = set()
-    for folder, folders, files in os.walk(raw_dir, followlinks=True, onerror=_stop):
-        here = os.path.realpath(folder)
+    folders = [""]
+    while folders:  # os.walk would hold the names of all files of a folder
+        prefix, inner = folders.pop(), []
+        here = os.path.realpath(raw_dir / prefix)
         if here in seen:
-            folders.clear()
             continue
         seen.add(here)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
-        names = (name for name in files if not name.startswith("."))
-        inside = Path(folder).relative_to(raw_dir).as_posix()
-        prefix = "" if inside == "." else f"{inside}/"
-        photos += [prefix + name for name in names if os.path.splitext(name)[1].lower() in endings]
+        try:
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if _is_folder(entry):
+                        inner += [f"{prefix}{entry.name}/"] * (entry.name != "__MACOSX")
+                    elif os.path.splitext(entry.name)[1].lower() in endings:
+                        photos.append(prefix + entry.name)
+        except OSError as error:
+            _stop(error)
+        folders += sorted(inner, reverse=True)
     photos.sort()
     return photos
 
@@ -123,6 +131,13 @@ def is_photo(path: PurePath) -> bool:
     """Return whether a file has the name of a photo, and neither it nor its folders are hidden."""
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return not hidden and path.suffix.lower() in photo_endings()
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # it has vanished
+        return False
 
 
 def _stop(error: OSError) -> None:

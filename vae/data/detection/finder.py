@@ -1,9 +1,9 @@
 """Find the faces in a photo with the landmark network: propose, look closely, look again.
 
 The proposals for the photo at several sizes are merged; each gives a crop, turned and scaled by the proposed eyes and
-mouth. The landmarks in it give a better crop, in which they are computed again, also in its mirror image. Eyes and mouth
-of what is a face are averaged with those in an enlarged crop. Where no face is upright, the photo is searched again on
-its left and on its right side.
+mouth. The landmarks in it give a better crop, in which they are computed again, also in its mirror image. Eyes and
+mouth of what is a face are averaged with those in an enlarged crop. Where no face is upright, the photo is searched
+again on its left and on its right side.
 """
 
 import math
