@@ -11,7 +11,7 @@ from vae.app.page import MAX_SEED, QUIET, Page, errors_as_notice, new_seed
 from vae.app.session import MAX_SLIDERS, Session
 from vae.cli.errors import InputError
 
-FIRST_SEED = 17
+FIRST_SEED = 27
 REACH = 3.0  # standard deviations from the middle of a slider to its ends
 
 # The address of the page names the cat. Browsers allow only a few changes of it in a second.
@@ -26,7 +26,7 @@ COPY_ADDRESS = """() => { setTimeout(() => navigator.clipboard?.writeText(locati
 
 
 def add_slider_cat(page: Page) -> None:
-    """Add the tab; an address such as `?cat=17&at=0.5,-1,…` opens it with that cat."""
+    """Add the tab; an address such as `?cat=27&at=0.5,-1,…` opens it with that cat."""
     sliders, rows, low_ends, high_ends = [], [], [], []
     with gr.Row(elem_classes="slider-tab"):
         with gr.Column(scale=1, min_width=280, elem_classes="slider-side"):
