@@ -20,9 +20,9 @@ FEW = 24  # photos whose faces are found one by one; the cascades prepare only t
 def measure(options) -> tuple[list[Row], dict]:
     """Rows in milliseconds a photo, one by one, and in photos a second of `make data data.align=detect`."""
     photos = find_photos(options.photos or draw_photos(Path("drawn"), 4 if options.small else 300))
-    for number, photo in enumerate(photos):
-        for folder in (Path("all"), Path("few"))[: 1 + (number < FEW)]:
-            folder.mkdir(exist_ok=True)
+    for folder, chosen in (Path("all"), photos), (Path("few"), photos[:FEW]):
+        folder.mkdir()
+        for number, photo in enumerate(chosen):  # without its .cat file
             shutil.copyfile(photo, folder / f"{number:06d}{photo.suffix}")
     rounds = options.rounds or (1 if options.small else 3)
     pictures = [read_photo(photo, upright=True)[0] for photo in photos[:FEW]]

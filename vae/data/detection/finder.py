@@ -99,7 +99,7 @@ def _propose(pyramid: Pyramid, side: int, network: LandmarkNetwork) -> list[Foun
 def _look(pyramid: Pyramid, faces: list[FoundFace], network: LandmarkNetwork) -> list[FoundFace]:
     """Return the faces with nine landmarks, computed in crops that their first three landmarks give.
 
-    All but the likeliest are left out where the crop shows no face: a second look costs twice the first.
+    A crop that shows no face is left out, unless it is the likeliest: a second look costs twice the first.
     """
     faces, matrices, crops = _crops(pyramid, faces)
     if not faces:
@@ -130,7 +130,8 @@ def _look_again(pyramid: Pyramid, faces: list[FoundFace], network: LandmarkNetwo
 
 def _look_closer(pyramid: Pyramid, faces: list[FoundFace], network: LandmarkNetwork) -> list[FoundFace]:
     """Return the faces, eyes and mouth of the confident ones averaged with those in an enlarged crop."""
-    confident, matrices, crops = _crops(pyramid, [face for face in faces if _confident([face])], CLOSER)
+    confident = [face for face in faces if face.confidence >= MIN_CONFIDENCE]
+    confident, matrices, crops = _crops(pyramid, confident, CLOSER)
     if not confident:
         return faces
     points, mirrored, _ = _both_ways(crops, network)
