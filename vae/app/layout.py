@@ -21,9 +21,7 @@ from vae.app.tabs.runs import add_runs
 from vae.app.tabs.slider_cat import add_slider_cat
 from vae.cli.errors import InputError
 
-MAX_QUEUE = 100  # drawings that wait; further ones are refused
 HEAD = '<meta name="referrer" content="no-referrer">'
-STREAM_PERIOD = 3  # seconds between events that open the stream of answers again
 MAX_SESSIONS = 1000  # visitors whose choices are remembered
 # The accent is 600 on light and 400 on dark backgrounds, as in documentation and reports; white is readable on 600.
 ACCENT = gr.themes.Color(
@@ -93,9 +91,6 @@ def build(catalog: Catalog, guests: Guests, projections: Projections) -> gr.Bloc
             return gr.Dropdown(choices=folders, value=name), describe(name)
 
         model.input(describe, model, head, **QUIET)
-        # Gradio's client closes the stream of answers after the last event that the server knows of; the answer to an
-        # event posted at that moment waits until the next event opens the stream again.
-        gr.Timer(STREAM_PERIOD).tick(lambda: None, trigger_mode="multiple", **QUIET)
         with gr.Tabs(elem_id="tabs") as tabs:
             page = Page(
                 catalog, guests, projections, model, tabs, blocks.load(open_page, outputs=[model, head], **QUIET)
@@ -110,6 +105,5 @@ def build(catalog: Catalog, guests: Guests, projections: Projections) -> gr.Bloc
                 add_my_cat(page)
             with gr.Tab("Runs", id="runs") as tab:
                 add_runs(page, tab)
-    blocks.queue(max_size=MAX_QUEUE)
     blocks.state_session_capacity = MAX_SESSIONS
     return blocks

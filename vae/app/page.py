@@ -16,7 +16,12 @@ from vae.cli.errors import InputError
 
 MAX_RANDOM_SEED = 100_000  # short enough to pass on by word of mouth
 MAX_SEED = 2**53  # the largest integer that a browser keeps exactly
-QUIET = {"api_visibility": "private", "show_progress": "hidden"}  # options of events
+
+# Options of events. Each is answered by the response to its own request: Gradio's client closes its stream of answers
+# after the last event that the server knows of, and the answer to an event posted at that moment would never arrive.
+PLAIN = {"api_visibility": "private", "queue": False}
+QUIET = PLAIN | {"show_progress": "hidden"}
+STREAMED = QUIET | {"queue": True}  # for functions that yield
 
 
 class Page(NamedTuple):

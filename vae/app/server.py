@@ -22,8 +22,10 @@ ANY_ADDRESS = ("0.0.0.0", "::")
 DEFAULT_PORT = 7860
 MAX_UPLOAD_BYTES = 1 << 29  # of all uploads on the disk at a time
 MAX_UPLOADS = 4  # received at a time; others wait
+MAX_ANSWERS = 4  # computed at a time; others wait
 # Routes of Gradio to a file or an address that the request names. The page needs none: its images are in its HTML.
 CLOSED = re.compile(r"/(file|proxy|pwa_icon|stream)\b")
+DRAWS = re.compile(r"/(run|api)/")  # Gradio's routes to the functions of the page
 
 # With this policy a browser fetches nothing from anywhere else.
 POLICY = (
@@ -52,11 +54,14 @@ def web(catalog: "Catalog", optimization_steps: int = 400) -> "FastAPI":
     from vae.app.uploads import MAX_MEGABYTES
 
     guests, projections = Guests(), Projections(optimization_steps)
-    drawing, receiving = threading.Lock(), asyncio.Semaphore(MAX_UPLOADS)
+    drawing, receiving, answering = threading.Lock(), asyncio.Semaphore(MAX_UPLOADS), asyncio.Semaphore(MAX_ANSWERS)
 
     async def answer(request: Request, call_next) -> Response:
         if CLOSED.search(request.url.path):
             return Response("there is no such page", 404)
+        if DRAWS.search(request.url.path):
+            async with answering:
+                return await call_next(request)
         if not request.url.path.endswith("/upload"):
             return await call_next(request)
         length = request.headers.get("content-length", "")

@@ -9,7 +9,7 @@ import gradio as gr
 from vae.app.faces import crop, find_faces, parse_landmarks, put_cat_back, remarks
 from vae.app.guests import Guest
 from vae.app.html import image_entry, notice
-from vae.app.page import QUIET, Page, errors_as_notice, upload_box
+from vae.app.page import QUIET, STREAMED, Page, errors_as_notice, upload_box
 from vae.app.photo_html import MAX_IN_PHOTO, first_sight, links, neighbours, photo_with_points, progress
 from vae.app.photo_html import drawing as drawing_html
 from vae.app.session import MAX_SLIDERS, Session
@@ -186,7 +186,7 @@ def add_my_cat(page: Page) -> None:
         return neighbours(session, guest.x)
 
     mine, panels = [page.model, key], [drawn, tools, files, film, nearest, similar, draw]
-    drawing = draw.click(project, mine, [*panels, *sliders], concurrency_limit=None, **QUIET)
+    drawing = draw.click(project, mine, [*panels, *sliders], concurrency_limit=None, **STREAMED)
     for box in (upload, camera):
         outputs = [upload, camera, key, photo, face, *panels, *sliders]
         box.upload(take, [*mine, box], outputs, cancels=[drawing], **(QUIET | {"show_progress": "minimal"}))

@@ -9,7 +9,7 @@ from vae.app.downloads import loop_gif
 from vae.app.faces import crop, find_faces
 from vae.app.guests import Guest
 from vae.app.html import notice
-from vae.app.page import QUIET, Page, new_seed, upload_box
+from vae.app.page import QUIET, STREAMED, Page, new_seed, upload_box
 from vae.app.photo_html import drawing, links, progress
 from vae.app.session import Session
 from vae.app.uploads import is_projected_cat, read_upload
@@ -67,5 +67,5 @@ def add_my_film(page: Page, key: gr.State) -> gr.HTML:
         return drawing([image]) + links(key, DOWNLOADS)
 
     drawn.click(to_drawn, [page.model, key], film, **QUIET)
-    upload.upload(to_photo, [page.model, key, upload], [film, upload], concurrency_limit=None, **QUIET)
+    upload.upload(to_photo, [page.model, key, upload], [film, upload], concurrency_limit=None, **STREAMED)
     return film

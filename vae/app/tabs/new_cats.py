@@ -6,7 +6,7 @@ import gradio as gr
 from omegaconf import OmegaConf
 
 from vae.app.html import gallery
-from vae.app.page import MAX_SEED, QUIET, Page, errors_as_notice, new_seed
+from vae.app.page import MAX_SEED, PLAIN, QUIET, Page, errors_as_notice, new_seed
 from vae.app.session import MAX_CATS
 from vae.cli.errors import InputError
 from vae.cli.locations import CONFIGS
@@ -63,7 +63,7 @@ def add_new_cats(page: Page) -> None:
         return gr.Dropdown(choices=session.samplers, value=session.own_sampler)
 
     drawing = {"fn": draw, "inputs": [page.model, count, seed, temperature, sampler], "outputs": sheet}
-    drawing |= {"api_visibility": "private", "trigger_mode": "always_last"}
+    drawing |= PLAIN | {"trigger_mode": "always_last"}
     draw_others.click(new_seed, outputs=seed, **QUIET).then(**drawing, show_progress="hidden")
     for changed in page.on_model(samplers_of, [page.model], [sampler]):
         changed.then(**drawing, show_progress="minimal")

@@ -7,7 +7,7 @@ import gradio as gr
 
 from vae.app.html import gallery, notice
 from vae.app.limits import clamp
-from vae.app.page import MAX_SEED, QUIET, Page, errors_as_notice, new_seed
+from vae.app.page import MAX_SEED, PLAIN, QUIET, Page, errors_as_notice, new_seed
 from vae.app.session import MAX_SLIDERS, Session
 from vae.cli.errors import InputError
 
@@ -102,8 +102,7 @@ def add_slider_cat(page: Page) -> None:
         ]
 
     cat_of = [page.model, seed, *sliders]
-    show = {"fn": None, "inputs": cat_of, "js": SHOW_ADDRESS % json.dumps(page.catalog.default)}
-    show |= {"api_visibility": "private"}
+    show = {"fn": None, "inputs": cat_of, "js": SHOW_ADDRESS % json.dumps(page.catalog.default), **PLAIN}
     moves = [slider.input for slider in sliders]
     gr.on(moves, draw, inputs=cat_of, outputs=cat, trigger_mode="always_last", **QUIET).then(**show)
     restart = {"fn": start, "inputs": [page.model, seed], "outputs": [cat, *sliders], **QUIET}
