@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,15 @@ import vae
 from tests.conftest import TINY
 from vae.cli.errors import InputError
 from vae.data.augment import Augmentation
+from vae.data.batch import Batch
 from vae.models.objectives.adversarial import Adversarial
 from vae.models.objectives.discriminator import Discriminator
+from vae.models.regularizers.regularizer import State
+from vae.models.samplers.gaussian_mixture import GaussianMixture
+from vae.models.samplers.student_mixture import StudentMixture
 from vae.models.serialization import load
+from vae.train_model import main
+from vae.training.build import build_module
 from vae.training.initialization import inherit_config
 
 SHARPEN = (
@@ -57,6 +64,11 @@ def test_a_discriminator_scores_patches_and_the_image():
     for size, channels in ((32, [8, 16]), (36, [8, 16, 32, 64])):
         with pytest.raises(InputError, match=re.escape(f"channels={channels} must be three or more")):
             Discriminator(size, channels)
+    scores, _ = Discriminator(32, [8, 16, 32], scored_levels=3)(torch.zeros(5, 3, 32, 32))
+    assert [score.shape[1] for score in scores] == [32 * 32, 16 * 16, 8 * 8, 1]
+    for levels in (0, 4):
+        with pytest.raises(InputError, match="scored_levels must be between 1 and the 3 levels"):
+            Discriminator(32, [8, 16, 32], scored_levels=levels)
 
 
 def test_every_term_reaches_its_own_network(objective, images):
@@ -74,6 +86,24 @@ def test_every_term_reaches_its_own_network(objective, images):
 def test_only_reconstructions_are_compared_with_the_real_images(objective, images, term):
     _, gradient = gradients(objective, images, term)
     assert gradient[:4].any() and not gradient[4:].any()
+
+
+def test_coarse_reconstructions_have_no_absolute_error(objective, images):
+    objective.losses(*images, pairs=4, coarse=2)[1]["l1"].backward()
+    assert not images[0].grad[:2].any() and images[0].grad[2:4].any()
+
+
+@pytest.mark.parametrize("top_level", [True, False])
+def test_half_of_the_reconstructions_are_coarse_where_the_sampler_draws_the_top_level(composed, top_level):
+    options = ["latent=ladder", "latent.dims=[4,2]", "latent.init_scale=1", f"sampler.top_level={top_level}"]
+    module = build_module(composed("train", *TINY, *options, *SHARPEN))
+    batch = Batch(torch.rand(8, 3, 16, 16) * 2 - 1)
+    module.objective.start(module.model, [batch], resumed=False)
+    decoded, latent = [], module.model.latent
+    module.model.decoder.register_forward_pre_hook(lambda _, inputs: decoded.append(inputs[0]))
+    module.objective.train()(module.model, batch, State(progress=0.5, dataset_size=100))
+    off = (latent.extend(latent.top(decoded[0])) - decoded[0]).abs().amax(1)
+    assert (off < 1e-4).tolist() == ([True] * 2 + [False] * 2 + [True] * 4 if top_level else [False] * 8)
 
 
 def test_a_perfect_reconstruction_with_its_low_frequencies_costs_nothing(objective, images):
@@ -168,6 +198,20 @@ def test_a_batch_of_one_and_a_rate_that_is_too_high_are_told(first, train):
         train("one", *SHARPEN, f"init_from={first}", "data.batch_size=1", "trainer.max_epochs=1")
     with pytest.raises(InputError, match="became NaN or infinite at step .*: lower optimizer.lr"):
         train("nan", *SHARPEN, f"init_from={first}", "trainer.max_epochs=3", lr=1e30)
+
+
+def test_the_sampler_of_the_first_stage_is_taken_unless_one_is_typed(train, drawn, tmp_path, monkeypatch):
+    first = train("cats128", "experiment=cats128", *TINY, "trainer.max_epochs=1")
+    quick = ["trainer.accelerator=cpu", "logger=csv", "report=false", "callbacks.figures=null", "latest=false"]
+    for typed, kind in ((["sampler=gmm"], GaussianMixture), ([], StudentMixture)):
+        options = [*drawn, *quick, *SHARPEN, *typed, f"init_from={first}", "trainer.max_epochs=1"]
+        monkeypatch.setattr(sys, "argv", ["vae", *options, f"run_dir={tmp_path / kind.__name__}"])
+        main()
+        sampler = load(tmp_path / kind.__name__).sampler
+        assert type(sampler) is kind and sampler.top_level is (not typed)
+    model = load(tmp_path / "StudentMixture")
+    z = model.sample_latents(5, seed=0)
+    assert torch.equal(model.latent.extend(model.latent.top(z)), z)
 
 
 def test_one_needs_a_trained_model(train):

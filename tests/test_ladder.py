@@ -12,6 +12,8 @@ from vae.models.latents.gaussian import Gaussian
 from vae.models.latents.ladder import MAX_LOG_VAR, Ladder
 from vae.models.latents.moments import Spatial
 from vae.models.networks import ConvEncoder
+from vae.models.samplers.gaussian_mixture import GaussianMixture
+from vae.models.samplers.student_mixture import StudentMixture
 
 ENCODER = ConvEncoder(image_size=16, channels=[4, 6], norm="none")  # feature maps 8×8 and 4×4
 FEATURES = [torch.randn(3, 4, 8, 8), torch.randn(3, 6, 4, 4)]
@@ -129,3 +131,37 @@ def test_a_spatial_latent_counts_a_channel_as_one_group():
     each = kl_divergence(sample.posterior, standard).unflatten(1, (3, 4, 4))
     torch.testing.assert_close(sample.kl, each.sum((2, 3)))
     torch.testing.assert_close(sample.z.flatten(2).shape, torch.Size([2, 3, 48]))
+
+
+def test_coarse_images_are_described_by_the_top_level_alone():
+    torch.manual_seed(0)
+    latent = Ladder(ENCODER, [5, 3, 2], [0, 1, 2], width=8, init_scale=1.0, coarse_share=0.5)
+    with torch.no_grad():
+        sample = latent.infer([part.repeat(20, 1, 1, 1) for part in FEATURES], k=2)
+    filled = torch.stack([latent.extend(latent.top(z)) for z in sample.z])
+    coarse = (sample.z - filled).abs().amax((0, 2)) < 1e-4
+    assert 15 < coarse.sum() < 45
+    assert not sample.kl[coarse, 1:].any() and (sample.kl[~coarse, 1:] > 0).all() and (sample.kl[:, 0] > 0).all()
+    q, _ = latent.posterior(0, [part.repeat(20, 1, 1, 1)[coarse] for part in FEATURES], None)
+    top = sample.z[:, coarse, :5, None, None]
+    ratio = (q.log_prob(top) - Normal(torch.zeros(()), torch.ones(())).log_prob(top)).sum((2, 3, 4))
+    torch.testing.assert_close(sample.log_q[:, coarse] - sample.log_p[:, coarse], ratio, rtol=1e-4, atol=1e-4)
+    assert not (latent.eval().infer(FEATURES).kl == 0).any()
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_a_coarse_share_out_of_range(share):
+    with pytest.raises(InputError, match="latent.coarse_share"):
+        Ladder(ENCODER, [2], [0], coarse_share=share)
+
+
+@pytest.mark.parametrize("kind", [GaussianMixture, StudentMixture])
+def test_a_mixture_of_the_top_level_leaves_the_others_at_their_means(kind):
+    latent, plain = ladder([5, 3, 2], [0, 1, 2]), ladder([5], [0])
+    z = torch.randn(200, *latent.shape)
+    mixtures = kind(latent, n_components=2, top_level=True), kind(plain, n_components=2)
+    for mixture, latents in zip(mixtures, (z, z[:, :5]), strict=True):
+        mixture.fit(latents)
+    drawn, top = (mixture.sample(50, torch.Generator().manual_seed(0)) for mixture in mixtures)
+    torch.testing.assert_close(drawn, latent.extend(top))
+    assert drawn.shape == (50, *latent.shape)

@@ -92,6 +92,20 @@ def test_seeded_latents_of_a_student_mixture_have_its_tails(model):
     assert torch.allclose(far, further, rtol=0.1) and far[1] > 1.8 * far[0]  # a Gaussian: 1.3
 
 
+def test_a_seed_draws_the_levels_below_the_top(composed):
+    torch.manual_seed(0)
+    options = ["latent=ladder", "latent.dims=[4,2]", "latent.init_scale=1", "sampler.top_level=true"]
+    model = build(composed("train", *TINY, *options)).eval()
+    model.sampler.fit(torch.randn(100, *model.latent.shape))
+    sampler, inputs = SeededSampler(model.sampler), {"seed": torch.arange(64), "temperature": torch.tensor(1.0)}
+    with torch.no_grad():
+        expected = sampler(**inputs)
+        torch.testing.assert_close(model.latent.extend(model.latent.top(expected)), expected)
+    session = onnxruntime.InferenceSession(to_onnx(sampler, inputs, "z", "sampler"))
+    found = session.run(None, {"seed": np.arange(5), "temperature": np.array(1.0, np.float32)})[0]
+    assert np.abs(found - expected[:5].numpy()).max() < 1e-4
+
+
 NETWORKS = {
     "resnet": ["model=resnet"],
     "nearest": ["model=resnet", "model.upsampling=nearest"],

@@ -92,6 +92,7 @@ class SeededSampler(nn.Module):
         self.shape = tuple(sampler.shape)
         self.size = math.prod(self.shape)
         self.mixture = isinstance(sampler, GaussianMixture)
+        self.latent = sampler.latent if self.mixture and sampler.top_level else None
         self.degrees = int(sampler.degrees) if isinstance(sampler, StudentMixture) else 0
         if self.mixture:
             weights, means = (sampler.weights, sampler.means) if y is None else sampler.given(y)
@@ -123,7 +124,8 @@ class SeededSampler(nn.Module):
         z = self.means[component] + (self.cholesky[component] @ noise[:, : self.leading, None])[:, :, 0]
         if self.leading < self.size:
             z = self.center + torch.cat([z, self.other_stds * noise[:, self.leading :]], 1) @ self.principal.T
-        return z.unflatten(1, self.shape)
+        z = z.unflatten(1, self.shape)
+        return z if self.latent is None else self.latent.extend(z)
 
 
 def uniform(seed: Tensor, start: int, count: int) -> Tensor:

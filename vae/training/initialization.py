@@ -34,8 +34,8 @@ def inherit_config(config: DictConfig) -> None:
     """Give a configuration the networks of the model that its training starts from, `init_from`.
 
     Images may be larger than those of that model: then their patches are, and the feature maps stay as large as they
-    are. Where a run in models/runs or models/sweeps goes through a second stage, its data are taken, too; a model from
-    somebody else must not decide what is read and written here.
+    are. On the command line a second stage also takes the sampler, unless options name one. Of a run in models/runs or
+    models/sweeps it takes the data, too; a model from somebody else must not decide what is read and written here.
 
     Raises:
         InputError: there is no such model, an option asks for another network, or `ckpt_path` is given, too.
@@ -62,6 +62,8 @@ def inherit_config(config: DictConfig) -> None:
         enlarge(config, before.data.image_size)
     own = any(source.resolve().is_relative_to(Path(folder).resolve()) for folder in ("models/runs", "models/sweeps"))
     second_stage = get_class(config.objective._target_).needs_weights
+    if second_stage and task and not any(name.startswith("sampler") for name in typed):
+        OmegaConf.update(config, "sampler", theirs.sampler, merge=False)
     if second_stage and own and "data" not in typed:
         for key in theirs.data.keys() - {"batch_size", *(name.split(".")[1] for name in typed if name[:5] == "data.")}:
             OmegaConf.update(config.data, key, theirs.data[key], merge=False, force_add=True)

@@ -30,6 +30,9 @@ class Ladder(Latent):
             Vectors come first, then at most one level of each size, the coarsest first.
         width: feature maps within the networks of p(z_i|z_{i−1}).
         init_scale: factor on the initial weights of the last map of every Gaussian, which starts close to N(0, I).
+        coarse_share: share of the training images whose levels below the top are the means of p(z_i|z_{i−1}), so that
+            the top level alone learns to describe an image. For them q and p of these levels are the same point, and
+            the evidence lower bound is that of a model that draws such images with this probability.
 
     Raises:
         InputError: an option is out of its range.
@@ -50,6 +53,7 @@ class Ladder(Latent):
         scales: Sequence[int],
         width: int = 64,
         init_scale: float = 0.01,
+        coarse_share: float = 0.0,
     ) -> None:
         dims, scales, finest = list(dims), list(scales), len(encoder.feature_shapes)
         if not dims or len(dims) != len(scales) or min(dims) < 1:
@@ -62,6 +66,9 @@ class Ladder(Latent):
                 f"first of them 0 or 1, not {scales}"
             )
         require_at_least_one("latent", width=width)
+        if not 0 <= coarse_share < 1:
+            raise InputError(f"latent.coarse_share must be in [0, 1), not {coarse_share}")
+        self.coarse_share = coarse_share
         vectors = scales.count(0)
         self.kl_parts = (1,) * len(dims)
         self.inputs = [-max(scale, 1) for scale in scales]  # of the features of the encoder
@@ -109,11 +116,16 @@ class Ladder(Latent):
     def infer(self, features: list[Tensor], k: int = 1) -> LatentSample:
         """Sample from the top down, each level given the sample of the one above."""
         z, centers, kl, log_q, log_p = [], [], [], 0, 0
+        coarse = self._coarse(len(features[0])) if self.training and self.coarse_share else None
         for level, shape in enumerate(self.levels):
             q, p = self.posterior(level, features, z[-1] if z else None)
             like = {"dtype": q.mean.dtype, "device": q.mean.device}
             size = len(features[0])
             noise = global_batch_noise(lambda rows, s=shape, o=like: torch.randn(k, rows, *s, **o), size, dim=1)
+            if level and coarse is not None:  # q and p are the same point
+                pairs = ((p.mean, q.mean), (p.stddev, q.stddev))
+                q = Normal(*(torch.where(coarse, of_p, of_q) for of_p, of_q in pairs), validate_args=False)
+                noise = noise.masked_fill(coarse, 0)
             z.append(q.mean + q.stddev * noise)
             centers.append(q.mean.detach().expand(k, size, *shape)[0])
             log_q = log_q + q.log_prob(z[-1]).flatten(2).sum(-1)
@@ -127,12 +139,33 @@ class Ladder(Latent):
             center=torch.cat([one.flatten(1) for one in centers], dim=1),
         )
 
+    def _coarse(self, size: int) -> Tensor:
+        """Draw which of the images are described by the top level alone, `(B, 1, 1, 1)`."""
+        like = {"device": self.heads[0].weight.device}
+        return global_batch_noise(lambda rows: torch.rand(rows, 1, 1, 1, **like), size) < self.coarse_share
+
     def mean(self, features: list[Tensor]) -> Tensor:
         """Return the mean of each level given the mean of the one above, `(B, D)`."""
         z = []
         for level, shape in enumerate(self.levels):
             q, _ = self.posterior(level, features, z[-1] if z else None)
             z.append(q.mean.expand(1, -1, *shape))
+        return torch.cat([one[0].flatten(1) for one in z], dim=1)
+
+    @property
+    def top_shape(self) -> tuple[int, ...]:
+        """Shape of z_1."""
+        return (math.prod(self.levels[0]),)
+
+    def top(self, z: Tensor) -> Tensor:
+        """Return z_1 of z `(N, D)`."""
+        return z[:, : self.top_shape[0]]
+
+    def extend(self, top: Tensor) -> Tensor:
+        """Return z with the mean of p(z_i|z_{i−1}) at each level below the top, `(N, D)`."""
+        z = [top.view(1, -1, *self.levels[0])]
+        for level in range(1, len(self.levels)):
+            z.append(self.conditional(level, z[-1])[0])
         return torch.cat([one[0].flatten(1) for one in z], dim=1)
 
     def sample(self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:

@@ -124,6 +124,19 @@ class Latent(nn.Module):
         """Return the nearest latents that the model knows, for any z `(…, *shape)`; the identity unless overridden."""
         return z
 
+    @property
+    def top_shape(self) -> tuple[int, ...]:
+        """Shape of the part of z that describes an image alone: all of it unless there are levels below."""
+        return self.shape
+
+    def top(self, z: Tensor) -> Tensor:
+        """Return that part of z: `(N, *shape)` → `(N, *top_shape)`."""
+        return z
+
+    def extend(self, top: Tensor) -> Tensor:
+        """Return z with the levels below at their means given the top: `(N, *top_shape)` → `(N, *shape)`."""
+        return top
+
     def sample(self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
         """Draw `(n, *shape)` from the prior.
 

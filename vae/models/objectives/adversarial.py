@@ -26,6 +26,8 @@ class Adversarial(ELBO):
     reconstructed and as many images are drawn by the sampler; encoder, latent and sampler stay as they are. The decoder
     is regularized by feature matching and absolute error on reconstructions, and by low-pass consistency with the
     original decoder.
+    Where the sampler draws the top level, half of the reconstructions come from the top level alone, and without the
+    absolute error, which would blur what the top level does not determine.
     Validation and test measure the evidence lower bound.
 
     Args:
@@ -105,16 +107,20 @@ class Adversarial(ELBO):
             latent = model.latent.infer(model.encoder(*reconstructed))
             labels = None if y is None else y[pairs:]
             drawn = global_batch_noise(lambda rows: model.sampler.sample(rows, y=_cycled(labels, rows)), len(x) - pairs)
-            z = torch.cat([latent.z[0], drawn.to(x)])
+            coarse = pairs // 2 if model.sampler.top_level else 0
+            encoded = latent.z[0]
+            z = torch.cat([model.latent.extend(model.latent.top(encoded[:coarse])), encoded[coarse:], drawn.to(x)])
             original = model.likelihood.mean(self.original(z, y))
         params = model.decoder(z, y)
-        loss, scalars = self.losses(model.likelihood.mean(params), original, x, pairs)
+        loss, scalars = self.losses(model.likelihood.mean(params), original, x, pairs, coarse)
         with torch.no_grad():
             terms = Terms(model.likelihood.log_prob(params[:pairs], x[:pairs])[None], latent, params[:pairs])
         # The loss has no unit; a training divides by the dimensions of x, which nats are summed over.
         return Loss((loss * x[0].numel()).expand(len(x)), scalars, terms)
 
-    def losses(self, drawn: Tensor, original: Tensor, real: Tensor, pairs: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(
+        self, drawn: Tensor, original: Tensor, real: Tensor, pairs: int, coarse: int = 0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the sum of both losses.
 
         The gradient of the discriminator's loss reaches the discriminator alone, that of the others the decoder alone.
@@ -124,11 +130,12 @@ class Adversarial(ELBO):
             original: the same latents, decoded by the original decoder.
             real: `(B, 3, S, S)`; the first `pairs` are the images that were reconstructed.
             pairs: P.
+            coarse: reconstructions without absolute error, which come first.
 
         Returns:
             the loss, a scalar, and its terms by name.
         """
-        l1 = (drawn[:pairs] - real[:pairs]).abs().mean()
+        l1 = (drawn[coarse:pairs] - real[coarse:pairs]).abs().mean()
         with torch.random.fork_rng(devices=[drawn.device] if drawn.is_cuda else []):
             fake = self.augment(drawn)
         real = self.augment(real)  # by the same draws

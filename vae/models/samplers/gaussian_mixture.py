@@ -28,6 +28,7 @@ class GaussianMixture(Sampler):
         std_scale: factor on all standard deviations; a little below 1 leaves out the rarest images, which look worst.
         n_principal: leading principal components of the latents that the mixture covers; None for all latents.
         seed: of the fit.
+        top_level: whether the mixture covers the top level of a latent alone; then `Latent.extend` finds the others.
         label_dim: C, numbers that describe the labels of an image.
 
     Raises:
@@ -44,9 +45,12 @@ class GaussianMixture(Sampler):
         std_scale: float = 0.9,
         n_principal: int | None = None,
         seed: int = 0,
+        top_level: bool = False,
         label_dim: int = 0,
     ) -> None:
         super().__init__(latent, label_dim)
+        self.top_level = top_level
+        self.shape = latent.top_shape if top_level else latent.shape
         require_at_least_one("sampler", n_components=n_components)
         total = torch.Size(self.shape).numel()
         if n_principal is not None:
@@ -83,7 +87,7 @@ class GaussianMixture(Sampler):
 
         if len(z) < 2:
             raise InputError(f"the Gaussian mixture needs two latents or more, not {len(z)}: choose sampler=prior")
-        z = z.flatten(1).double().cpu()
+        z = (self.latent.top(z) if self.top_level else z).flatten(1).double().cpu()
         if self.n_principal:
             center = z.mean(0)
             principal = torch.linalg.eigh((z - center).T @ (z - center)).eigenvectors.flip(1)
@@ -136,7 +140,8 @@ class GaussianMixture(Sampler):
             z = z + torch.einsum("nij,nj->ni", self.gain[component], y.to(device) - self.label_means[component])
         if self.n_principal:
             z = self.center + torch.cat([z, self.other_stds * others], 1) @ self.principal.T
-        return z.unflatten(1, self.shape)
+        z = z.unflatten(1, self.shape)
+        return self.latent.extend(z) if self.top_level else z
 
     def noise(self, n: int, generator: torch.Generator | None) -> Tensor:
         """Draw `(n, D)` with mean 0 and covariance I, on the CPU."""

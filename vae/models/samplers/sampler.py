@@ -20,10 +20,12 @@ class Sampler(nn.Module):
     Attributes:
         needs: what the latent has to provide, see `vae.models.latents.latent`.
         trains: whether `fit` trains a network, which takes seconds to minutes.
+        top_level: whether it draws the top level of a latent, and the levels below are their means given the top.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     trains: ClassVar[bool] = False
+    top_level: bool = False
 
     def __init__(self, latent: Latent, label_dim: int = 0) -> None:
         super().__init__()

@@ -52,7 +52,7 @@ class StudentMixture(GaussianMixture):
         if not self.weights.any():
             raise InputError("the Student mixture has not been fitted to latents yet: choose sampler=prior")
         used = self.weights > 0
-        z, cholesky = z.flatten(1), self.cholesky[used]
+        z, cholesky = (self.latent.top(z) if self.top_level else z).flatten(1), self.cholesky[used]
         size = z.shape[1]
         log_det = cholesky.diagonal(dim1=1, dim2=2).log().sum(1)
         squares = 0
