@@ -12,6 +12,7 @@ from vae.models.latents.gaussian import Gaussian
 from vae.models.latents.ladder import MAX_LOG_VAR, Ladder
 from vae.models.latents.moments import Spatial
 from vae.models.networks import ConvEncoder
+from vae.models.samplers.choices import choose_samplers
 from vae.models.samplers.gaussian_mixture import GaussianMixture
 from vae.models.samplers.student_mixture import StudentMixture
 
@@ -153,6 +154,13 @@ def test_coarse_images_are_described_by_the_top_level_alone():
 def test_a_coarse_share_out_of_range(share):
     with pytest.raises(InputError, match="latent.coarse_share"):
         Ladder(ENCODER, [2], [0], coarse_share=share)
+
+
+@pytest.mark.parametrize("top_level", [True, False])
+def test_other_mixtures_draw_the_level_that_the_own_one_draws(composed, top_level):
+    own = composed("train", "sampler=student", f"sampler.top_level={top_level}").sampler
+    name, others = choose_samplers(ladder([5, 2], [0, 1]), own)
+    assert name == "student" and others["gmm"].top_level is top_level and "prior" in others
 
 
 @pytest.mark.parametrize("kind", [GaussianMixture, StudentMixture])

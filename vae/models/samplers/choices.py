@@ -13,6 +13,8 @@ def choose_samplers(
 ) -> tuple[str, dict[str, DictConfig]]:
     """Return the name of a model's own sampler, and the configurations of other samplers by name.
 
+    Where the own one draws the top level of the latent, the other mixtures do, too.
+
     Args:
         latent: latent of the model.
         own: configuration of its sampler.
@@ -24,6 +26,9 @@ def choose_samplers(
     """
     kinds = choices("sampler")
     known = {name: OmegaConf.load(CONFIGS / "sampler" / f"{name}.yaml") for name in kinds}
+    for config in known.values():
+        if "top_level" in config:
+            config.top_level = own.get("top_level", False)
     if isinstance(names, str | int | float):
         raise InputError(f"samplers must be a list such as [{','.join(known)}], not {names}")
     for name in names or []:
