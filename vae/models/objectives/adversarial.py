@@ -107,9 +107,10 @@ class Adversarial(ELBO):
             latent = model.latent.infer(model.encoder(*reconstructed))
             labels = None if y is None else y[pairs:]
             drawn = global_batch_noise(lambda rows: model.sampler.sample(rows, y=_cycled(labels, rows)), len(x) - pairs)
-            coarse = pairs // 2 if model.sampler.top_level else 0
-            encoded = latent.z[0]
-            z = torch.cat([model.latent.extend(model.latent.top(encoded[:coarse])), encoded[coarse:], drawn.to(x)])
+            z, coarse = torch.cat([latent.z[0], drawn.to(x)]), 0
+            if model.sampler.top_level:
+                coarse = pairs // 2
+                z[:coarse] = model.latent.extend(model.latent.top(z[:coarse]))
             original = model.likelihood.mean(self.original(z, y))
         params = model.decoder(z, y)
         loss, scalars = self.losses(model.likelihood.mean(params), original, x, pairs, coarse)
