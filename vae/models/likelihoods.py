@@ -68,12 +68,12 @@ class Calibrated(Likelihood):
         """Return the maximum-likelihood scale of a batch, a scalar."""
         raise NotImplementedError
 
-    def fit(self, params: Tensor, x: Tensor) -> Tensor:
-        """Return the scale to use for a batch; in training, update the running mean."""
+    def fit(self, error: Callable[[], Tensor]) -> Tensor:
+        """Return the scale to use for a batch whose own is `error()`; in training, update the running mean."""
         if not self.calibrated or not (self.training or self.scale == 0):
             return self.scale
         with torch.no_grad():
-            scale = self.error(params, x).clamp(min=1e-3)
+            scale = error().clamp(min=1e-3)
             if self.training:
                 self.scale.copy_(torch.where(self.scale == 0, scale, self.scale.lerp(scale, 1 - self.momentum)))
         return scale
@@ -94,13 +94,17 @@ class Gaussian(Calibrated):
 
     def error(self, params: Tensor, x: Tensor) -> Tensor:
         """Return the root mean square error."""
-        return _mean_over_processes((params - x).square().mean()).sqrt()
+        return self._root(_per_image(F.mse_loss, params, x))
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Return log N(x; params, σ²I) in nats, `(B,)`."""
-        sigma = self.fit(params, x)
-        constant = sigma.log() + 0.5 * math.log(2 * math.pi)
-        return -(0.5 * ((params - x) / sigma).square() + constant).flatten(1).sum(1)
+        mse = _per_image(F.mse_loss, params, x)
+        sigma = self.fit(lambda: self._root(mse))
+        return -x[0].numel() * (0.5 * mse / sigma.square() + sigma.log() + 0.5 * math.log(2 * math.pi))
+
+    @staticmethod
+    def _root(mse: Tensor) -> Tensor:
+        return _mean_over_processes(mse.mean()).sqrt()
 
 
 class Laplace(Calibrated):
@@ -108,12 +112,13 @@ class Laplace(Calibrated):
 
     def error(self, params: Tensor, x: Tensor) -> Tensor:
         """Return the mean absolute error."""
-        return _mean_over_processes((params - x).abs().mean())
+        return _mean_over_processes(_per_image(F.l1_loss, params, x).mean())
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Return log Laplace(x; params, b) in nats, `(B,)`."""
-        scale = self.fit(params, x)
-        return -((params - x).abs() / scale + (2 * scale).log()).flatten(1).sum(1)
+        error = _per_image(F.l1_loss, params, x)
+        scale = self.fit(lambda: _mean_over_processes(error.mean()))
+        return -x[0].numel() * (error / scale + (2 * scale).log())
 
 
 class LogCosh(Calibrated):
@@ -154,7 +159,7 @@ class LogCosh(Calibrated):
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Return the log density in nats, `(B,)`."""
-        scale = self.fit(params, x)
+        scale = self.fit(lambda: self.error(params, x))
         u = self.a * (params - x).abs() / scale
         log_cosh = u + F.softplus(-2 * u) - math.log(2)
         return -(log_cosh / self.a + scale.log() + self.log_normalizer).flatten(1).sum(1)
@@ -204,6 +209,11 @@ class Energy(Likelihood):
             return self.loss(image[None], target[None]).mean()
 
         return -self.weight * x[0].numel() * torch.vmap(one)((params + 1) / 2, (x + 1) / 2)
+
+
+def _per_image(loss: Callable[..., Tensor], params: Tensor, x: Tensor) -> Tensor:
+    """Return the mean loss of each image, `(B,)`, in as few passes over the pixels as there can be."""
+    return loss(params, x, reduction="none").mean(tuple(range(1, x.ndim)))
 
 
 def _mean_over_processes(value: Tensor) -> Tensor:
