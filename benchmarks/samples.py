@@ -76,7 +76,7 @@ def measure(options) -> tuple[list[Row], dict]:
     at_size = Measure(real, train, datamodule, judge)
     found = {"samples": at_size(drawn, "samples"), "training faces": at_size(train[:count], "training faces")}
     side = drawn.shape[-1]
-    rows = _rows(f"{side} px", found["samples"], found["training faces"], side, ("≤ 1.6×", "≥ 0.95"))
+    rows = _rows(f"{side} px", found["samples"], found["training faces"], side, ("≤ 1.6×", "≥ 0.95×"))
     sharp, others = (sharp_faces(store, splits, LARGE) for splits in (("val", "test"), ("train",)))
     if REFINER.is_dir() and len(sharp) and len(others):
         at_large = Measure(sharp, others, None, judge)
@@ -86,7 +86,7 @@ def measure(options) -> tuple[list[Row], dict]:
         kinds = {"refined": refined, "enlarged": enlarged, "sharp training faces": others[order]}
         large = {name: at_large(images, name) for name, images in kinds.items()}
         rows += _rows(
-            f"refined to {LARGE} px", large["refined"], large["sharp training faces"], LARGE, ("≤ 1.3×", "≥ 0.9")
+            f"refined to {LARGE} px", large["refined"], large["sharp training faces"], LARGE, ("≤ 1.3×", "≥ 0.9×")
         )
         rows += _rows(f"enlarged to {LARGE} px", large["enlarged"], large["sharp training faces"], LARGE, None)
         sheet = torch.cat([sharp[:SHOWN], refined[:SHOWN], enlarged[:SHOWN]])
@@ -101,7 +101,7 @@ def _rows(
     """Return the rows of one set of samples beside those of real faces; `goals` are those of distance and coverage."""
     finest = f"sliced_wasserstein_{side}"
     distance, coverage = goals or (None, None)
-    bounds = {"in_place": "≥ 0.92", "density": "≥ 0.7", "coverage": coverage, "copies": "≤ 0.02"}
+    bounds = {"in_place": "≥ 0.92×", "density": "≥ 0.7", "coverage": coverage, "copies": "≤ 0.02"}
     rows = [
         row(
             f"distance, {what}", [(ours["sliced_wasserstein"], real["sliced_wasserstein"])], distance, "SWD×10³", "real"
