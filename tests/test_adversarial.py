@@ -14,6 +14,7 @@ from tests.conftest import TINY
 from vae.cli.errors import InputError
 from vae.data.augment import Augmentation
 from vae.data.batch import Batch
+from vae.models.lee_filter import LeeFilter
 from vae.models.objectives.adversarial import Adversarial
 from vae.models.objectives.discriminator import Discriminator
 from vae.models.regularizers.regularizer import State
@@ -191,6 +192,16 @@ def test_the_data_of_a_run_of_ones_own_is_taken_and_of_no_other_model(first, tmp
         inherit_config(config)
         assert (config.data.processed_dir == load(first).config.data.processed_dir) is taken
         assert config.data.batch_size == 16 and config.data.image_size == 16
+
+
+@pytest.mark.parametrize(
+    ("typed", "noise"), [([], 0.02), (["model.denoise=0.05"], 0.05), (["model.denoise=null"], None)]
+)
+def test_the_second_stage_filters_what_the_model_draws(first, typed, noise):
+    config = vae.compose("train", *SHARPEN, f"init_from={first}", *typed)
+    inherit_config(config)
+    assert config.model.denoise == noise
+    assert isinstance(build_module(config).model.filter, nn.Identity if noise is None else LeeFilter)
 
 
 def test_a_batch_of_one_and_a_rate_that_is_too_high_are_told(first, train):

@@ -12,6 +12,7 @@ from vae.cli.errors import InputError
 from vae.cli.locations import CONFIGS
 from vae.data.labels import LabelEncoding
 from vae.models.latents.latent import Latent
+from vae.models.lee_filter import LeeFilter
 from vae.models.vae import VAE
 
 
@@ -45,6 +46,7 @@ def build(config: DictConfig) -> VAE:
         regularizer=instantiate(config.regularizer, latent=latent),
         sampler=instantiate(config.sampler, latent=latent, label_dim=label_dim),
         labels=labels,
+        filter=None if config.model.get("denoise") is None else LeeFilter(config.model.denoise),
     )
 
 

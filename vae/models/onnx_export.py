@@ -3,7 +3,7 @@
 | file | in | out |
 |---|---|---|
 | `encoder.onnx` | `x (B, 3, S, S)` in [-1, 1] | `z (B, *latent)`, the mean of q(z\\|x) |
-| `decoder.onnx` | `z (B, *latent)` | `x (B, 3, S, S)`, the mean of p(x\\|z), in [-1, 1] |
+| `decoder.onnx` | `z (B, *latent)` | `x (B, 3, S, S)`, the images of z, in [-1, 1] |
 | `sampler.onnx` | `seed (B,)` int64, `temperature` float | `z (B, *latent)` |
 | `model.json` | | image size, shape of a latent, opset, named directions |
 
@@ -55,17 +55,19 @@ class MeanEncoder(nn.Module):
 
 
 class MeanDecoder(nn.Module):
-    """Latents `(B, *latent)` → the mean of p(x|z), `(B, 3, S, S)`, clipped to [-1, 1], for fixed labels y or None."""
+    """Latents `(B, *latent)` → their images `(B, 3, S, S)`, clipped to [-1, 1], for fixed labels y or None."""
 
     def __init__(self, model: VAE, y: Tensor | None = None) -> None:
         super().__init__()
         self.latent = model.latent
         self.decoder = model.decoder
         self.likelihood = model.likelihood
+        self.filter = model.filter
         self.y = y
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.likelihood.mean(self.decoder(self.latent.project(z), _for_each(z, self.y))).clamp(-1, 1)
+        params = self.decoder(self.latent.project(z), _for_each(z, self.y))
+        return self.filter(self.likelihood.mean(params)).clamp(-1, 1)
 
 
 def _for_each(batch: Tensor, y: Tensor | None) -> Tensor | None:

@@ -61,7 +61,7 @@ def project(
 
     def draw(decoder: torch.nn.Module, z: Tensor) -> Tensor:
         labels = None if y is None else y.expand(len(z), -1)
-        return tuned.likelihood.mean(decoder(tuned.latent.project(z), labels))
+        return tuned.images(decoder(tuned.latent.project(z), labels))
 
     tuned_steps = round(TUNED_SHARE * steps)
     with torch.enable_grad():

@@ -59,6 +59,7 @@ class VAE(nn.Module):
         regularizer: samples of q(z|x) → penalty.
         sampler: density of new latents.
         labels: encoding of the labels that the model is conditioned on; None for an unconditional model.
+        filter: images → images, applied to whatever the model draws, but not to p(x|z); None leaves them.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class VAE(nn.Module):
         regularizer: Regularizer,
         sampler: Sampler,
         labels: LabelEncoding | None = None,
+        filter: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -79,6 +81,7 @@ class VAE(nn.Module):
         self.regularizer = regularizer
         self.sampler = sampler
         self.labels = labels
+        self.filter = filter or nn.Identity()
 
     @property
     def device(self) -> torch.device:
@@ -116,10 +119,14 @@ class VAE(nn.Module):
             return torch.cat([self.latent.mean(self.encoder(*part)) for part in self._chunks(x, y)])
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the mean of p(x|z): `(B, *latent)` → `(B, 3, H, W)` in [-1, 1]; see `Latent.project`."""
+        """Return the images of latents: `(B, *latent)` → `(B, 3, H, W)` in [-1, 1]; see `Latent.project`."""
         with self._evaluation():
             parts = ((self.latent.project(z), y) for z, y in self._chunks(z, y))
-            return torch.cat([self.likelihood.mean(self.decoder(*part)) for part in parts])
+            return torch.cat([self.images(self.decoder(*part)) for part in parts])
+
+    def images(self, params: Tensor) -> Tensor:
+        """Return the filtered mean of p(x|z), `(B, 3, H, W)` in [-1, 1], for its parameters `(B, C', H, W)`."""
+        return self.filter(self.likelihood.mean(params))
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Encode and decode `(B, 3, H, W)` in [-1, 1]."""

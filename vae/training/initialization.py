@@ -34,8 +34,9 @@ def inherit_config(config: DictConfig) -> None:
     """Give a configuration the networks of the model that its training starts from, `init_from`.
 
     Images may be larger than those of that model: then their patches are, and the feature maps stay as large as they
-    are. On the command line a second stage also takes the sampler, unless options name one. Of a run in models/runs or
-    models/sweeps it takes the data, too; a model from somebody else must not decide what is read and written here.
+    are. The filter `model.denoise` has no weights and may be another one. On the command line a second stage also takes
+    the sampler, unless options name one. Of a run in models/runs or models/sweeps it takes the data, too; a model from
+    somebody else must not decide what is read and written here.
 
     Raises:
         InputError: there is no such model, an option asks for another network, or `ckpt_path` is given, too.
@@ -56,6 +57,8 @@ def inherit_config(config: DictConfig) -> None:
     if theirs.get("labels"):
         with open_dict(config):
             config.data.labels = list(theirs.labels)
+    if before.model.get("denoise") is not None:
+        OmegaConf.update(config, "model.denoise", before.model.denoise, force_add=True)
     task = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     typed = [option.lstrip("+~").partition("=")[0] for option in task]
     if SIZE in typed and before.data.image_size != config.data.image_size:

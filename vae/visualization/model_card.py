@@ -61,6 +61,8 @@ def card(run: Path, to: Path, num_latents: int, licence: str | None, cats: tuple
     facts |= {name: type(getattr(model, name)).__name__ for name in ("encoder", "decoder", "likelihood", "regularizer")}
     facts |= {f"{name}_weights": f"{_weights(getattr(model, name)):,}" for name in ("encoder", "decoder")}
     facts["sampler"] = type(model.sampler).__name__
+    noise = model.config.model.get("denoise")
+    facts["filter"] = "none" if noise is None else f"{type(model.filter).__name__}, noise {noise}"
     facts = {name: _escape(value) for name, value in facts.items()}
     facts |= {"steps": [_as_code(step) for step in _steps(run)], "metrics": _metrics(run)}
     return render("model_card.md", facts)
