@@ -32,7 +32,7 @@ def elsewhere(tmp_path, monkeypatch):
 def changed(path: Path, **values) -> None:
     config = OmegaConf.load(path)
     for name, value in values.items():
-        config[name] = value
+        OmegaConf.update(config, name, value)
     path.write_text(OmegaConf.to_yaml(config))
 
 
@@ -113,7 +113,7 @@ def test_the_card_has_the_facts(run, exported):
     assert "images: CC BY 4.0." in text and "first 5 images of seed 2" in text
     assert "make train 'model.channels=[8,16]' data.raw_dir=FOLDER data.processed_dir=FOLDER" in text
     assert "data.split.copy_to=FOLDER" in text and "run_dir" not in text and "resume" not in text
-    assert "PSNR, dB ↑" in text and "12.50" in text
+    assert "PSNR, dB ↑" in text and "12.50" in text and "| filter of drawn images | none |" in text
     (run / "metrics.json").unlink()
     text = (exported() / "README.md").read_text()
     assert "images: unknown." in text and "not been evaluated" in text and "{{" not in text
@@ -125,8 +125,10 @@ def test_the_card_names_the_training_before(run, exported, tmp_path):
     (first / "environment.yaml").write_text("command: [seed=5]")
     second = shutil.copytree(run, tmp_path / "second")
     changed(second / "options.yaml", init_from=str(first))
+    changed(second / "config.yaml", **{"model.denoise": 0.02})
     text = (exported(f"run={second}") / "README.md").read_text()
     assert "\nmake train seed=5\nmake train 'model.channels" in text
+    assert "| filter of drawn images | LeeFilter, noise 0.02 |" in text
 
 
 def test_hostile_words_stay_words(run, exported, tmp_path):
