@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 import vae
@@ -223,6 +224,19 @@ def test_the_sampler_of_the_first_stage_is_taken_unless_one_is_typed(train, draw
     model = load(tmp_path / "StudentMixture")
     z = model.sample_latents(5, seed=0)
     assert torch.equal(model.latent.extend(model.latent.top(z)), z)
+
+
+def test_a_typed_null_takes_the_filter_away(first, monkeypatch, tmp_path, drawn):
+    filtered = shutil.copytree(first, tmp_path / "filtered")
+    config = OmegaConf.load(filtered / "config.yaml")
+    config.model.denoise = 0.02
+    OmegaConf.save(config, filtered / "config.yaml")
+    quick = ["trainer.accelerator=cpu", "logger=csv", "report=false", "callbacks.figures=null", "latest=false"]
+    for typed, kind in (([], LeeFilter), (["model.denoise=null"], nn.Identity)):
+        options = [*drawn, *quick, f"init_from={filtered}", "data.image_size=16", *typed, "trainer.max_epochs=1"]
+        monkeypatch.setattr(sys, "argv", ["vae", *options, f"run_dir={tmp_path / kind.__name__}"])
+        main()
+        assert isinstance(load(tmp_path / kind.__name__).filter, kind)
 
 
 def test_one_needs_a_trained_model(train):

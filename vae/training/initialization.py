@@ -16,6 +16,7 @@ from vae.runs.foreign_data import require_same_data
 from vae.runs.target_allowlist import read_config
 
 SIZE = "data.image_size"
+DENOISE = "model.denoise"
 INHERITED = ("model", "latent", "likelihood", SIZE)  # from the model that a training starts from
 
 
@@ -34,7 +35,7 @@ def inherit_config(config: DictConfig) -> None:
     """Give a configuration the networks of the model that its training starts from, `init_from`.
 
     Images may be larger than those of that model: then their patches are, and the feature maps stay as large as they
-    are. The filter `model.denoise` has no weights and may be another one. On the command line a second stage also takes
+    are. The filter `model.denoise` has no weights and may change. On the command line a second stage also takes
     the sampler, unless options name one. Of a run in models/runs or models/sweeps it takes the data, too; a model from
     somebody else must not decide what is read and written here.
 
@@ -57,10 +58,10 @@ def inherit_config(config: DictConfig) -> None:
     if theirs.get("labels"):
         with open_dict(config):
             config.data.labels = list(theirs.labels)
-    if before.model.get("denoise") is not None:
-        OmegaConf.update(config, "model.denoise", before.model.denoise, force_add=True)
     task = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     typed = [option.lstrip("+~").partition("=")[0] for option in task]
+    if DENOISE in typed or OmegaConf.select(before, DENOISE) is not None:
+        OmegaConf.update(config, DENOISE, OmegaConf.select(before, DENOISE), force_add=True)
     if SIZE in typed and before.data.image_size != config.data.image_size:
         enlarge(config, before.data.image_size)
     own = any(source.resolve().is_relative_to(Path(folder).resolve()) for folder in ("models/runs", "models/sweeps"))
